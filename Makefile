@@ -1,0 +1,57 @@
+# make demo   train a child with and without its parent, on this machine's CPU
+# make test   run the tests
+# make env    only create the virtual environment that both use
+# make lint   check the style
+# make clean  remove the environment and what builds and tests left
+#
+#   make test PYTHON=python3.12 ARGS="-m 'not slow'"
+
+PYTHON ?= python3
+VENV ?= .venv
+# The two are one choice: a torchvision built for another torch does not import.
+TORCH ?= torch==2.11.0 torchvision==0.26.0
+ARGS ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --disable-pip-version-check
+STAMP := $(VENV)/.mmhkt-installed
+SOURCES := mmhkt tools tests configs setup.py
+
+.PHONY: demo test env lint clean
+
+demo: env
+	$(PY) tools/demo.py $(ARGS)
+
+test: env
+	$(PY) -m pytest tests --durations=10 $(ARGS)
+
+env: $(STAMP)
+
+# The stamp comes last: an install that was interrupted starts again.
+$(STAMP): setup.py pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo 'mmhkt: no "$(PYTHON)" here; name a Python >= 3.10 with' \
+	        'make PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "mmhkt: needs Python >= 3.10, but $(PYTHON) is" \
+	        "$$($(PYTHON) -V 2>&1); name another with make PYTHON=..." >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo 'mmhkt: $(PYTHON) cannot make virtual environments; on Debian' \
+	        'and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip 'setuptools<82' wheel
+	$(PIP) $(TORCH) -e '.[onedl,demo,tests]'
+	$(PY) -c 'import torchvision, mmhkt'
+	touch $@
+
+lint: env
+	$(PIP) --quiet -e '.[lint]' $(TORCH)
+	$(PY) -m ruff check $(SOURCES)
+	$(PY) -m isort --check-only --diff $(SOURCES)
+	$(PY) -m yapf --recursive --parallel --diff $(SOURCES)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	if [ -f $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi

@@ -1,0 +1,95 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Any, Iterator
+
+from mmengine.dist import get_rank
+from torch.utils.data import Dataset, Sampler
+
+from mmhkt.registry import DATA_SAMPLERS, DATASETS
+from mmhkt.utils import seed_everything
+
+
+class SeededIndex(int):
+    """An index that carries the key of its sample's random numbers."""
+
+    key: tuple
+
+    def __new__(cls, index: int, key: tuple) -> 'SeededIndex':
+        self = super().__new__(cls, index)
+        self.key = key
+        return self
+
+    def __reduce__(self):
+        return type(self), (int(self), self.key)
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(Sampler):
+    """Numbers what a sampler draws, so that augmentations can be repeated.
+
+    With :class:`SeededDataset` a training batch depends on seed, epoch and
+    its number in the epoch alone: neither on how many random numbers
+    anything else has drawn, nor on the number of workers, nor on whether the
+    run was interrupted.
+
+    Args:
+        sampler (dict): Config of the sampler.
+        dataset (Dataset): What is sampled.
+        seed (int, optional): Seed of the run.
+    """
+
+    def __init__(self, sampler: dict, dataset: Dataset, seed: int = None):
+        self.sampler = DATA_SAMPLERS.build(
+            sampler, default_args=dict(dataset=dataset, seed=seed))
+        # Without a common seed of all ranks there is none to repeat.
+        self.seed = seed
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        if self.seed is None:
+            yield from self.sampler
+            return
+        for number, index in enumerate(self.sampler):
+            yield SeededIndex(
+                index, (self.seed, self.epoch, get_rank(), number))
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch, as samplers of OpenMMLab are told."""
+        self.epoch = epoch
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'sampler':
+            raise AttributeError(name)
+        return getattr(self.sampler, name)
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """Seeds the random numbers of every sample by its own key.
+
+    See :class:`SeededSampler`. Otherwise it is the data set that it holds.
+
+    Args:
+        dataset (dict): Config of the data set.
+    """
+
+    def __init__(self, dataset: dict):
+        self.dataset = DATASETS.build(dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(index, SeededIndex):
+            seed_everything(*index.key)
+        return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        # Absent while a worker unpickles it.
+        if name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)

@@ -1,0 +1,7 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from .extraction_hook import ExtractionHook
+from .mixture_hook import MixtureHook
+from .schedule import Schedule
+from .transfer_hook import TransferHook
+
+__all__ = ['ExtractionHook', 'MixtureHook', 'Schedule', 'TransferHook']

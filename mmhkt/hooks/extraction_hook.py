@@ -1,0 +1,66 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import torch
+from mmengine.hooks import Hook
+from rich.console import Console
+
+from mmhkt.models import Parent
+from mmhkt.registry import HOOKS
+from .common import hereditary
+
+
+@HOOKS.register_module()
+class ExtractionHook(Hook):
+    """The Extraction's life in a run: from whom and where is inherited.
+
+    Before the first iteration it prints the pairing table and makes sure
+    that the parent is frozen, and, if wanted, scores the parent on the
+    validation set with the images as the child gets them, so that a wrong
+    parent is seen before the first epoch.
+
+    Args:
+        score_parent (bool): Defaults to False.
+    """
+
+    def __init__(self, score_parent: bool = False):
+        self.score_parent = score_parent
+
+    def before_train(self, runner) -> None:
+        """Print, check, score."""
+        model = hereditary(runner)
+        if model is None or model.parent is None:
+            return
+        runner.logger.info('\n' + render(model.pairing()))
+        trainable = [
+            name for name, p in model.parent.named_parameters()
+            if p.requires_grad
+        ]
+        if trainable or model.parent.training:
+            raise RuntimeError('The parent is not frozen: '
+                               f'{trainable or "it is in training mode"}.')
+        if self.score_parent and runner.val_loop is not None:
+            metrics = _score(runner, model.parent)
+            runner.logger.info('The parent on the validation set: ' +
+                               ', '.join(f'{name} {value:.4f}'
+                                         for name, value in metrics.items()))
+
+
+@torch.no_grad()
+def _score(runner, parent: Parent) -> dict:
+    model, loader = hereditary(runner), runner.val_dataloader
+    evaluator = runner.val_evaluator
+    evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
+    for batch in loader:
+        data = model.child.data_preprocessor(batch, False)
+        outputs = parent.network(
+            parent.images(data['inputs']), data['data_samples'],
+            mode='predict')
+        evaluator.process(data_samples=outputs, data_batch=batch)
+    return evaluator.evaluate(len(loader.dataset))
+
+
+def render(table) -> str:
+    """A rich table as plain text, for log files too."""
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()

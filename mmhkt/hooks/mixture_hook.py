@@ -1,0 +1,109 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Dict, Optional
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+
+from mmhkt.models.export import export_child
+from mmhkt.registry import HOOKS
+from .common import hereditary
+
+
+@HOOKS.register_module()
+class MixtureHook(Hook):
+    """The Mixture's life in a run: what was inherited, and what is left.
+
+    - After every ``interval`` iterations the methods' statistics (gate and
+      intensity of each site) go to the message hub, and with it to every
+      visualiser backend and the JSON log; training accuracies of the child
+      on its own feature and on the mixture are logged with the losses.
+    - After each validation it warns where the child alone is far below its
+      mixture: a child that leans on its parent, which it will not have.
+    - After training the child is exported alone, and its last and its best
+      score are logged.
+
+    Args:
+        interval (int): In iterations. Defaults to 10.
+        warn_gap (float): Gap in points of accuracy above which it warns.
+            Defaults to 15.
+        export (str, optional): Name of the exported file in the work
+            directory; None exports nothing. Defaults to ``'child.pth'``.
+    """
+
+    def __init__(self,
+                 interval: int = 10,
+                 warn_gap: float = 15.0,
+                 export: Optional[str] = 'child.pth'):
+        self.interval = interval
+        self.warn_gap = warn_gap
+        self.export = export
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs: Optional[dict] = None) -> None:
+        """Log the statistics."""
+        model = hereditary(runner)
+        if model is None or not self.every_n_train_iters(
+                runner, self.interval):
+            return
+        for method in model.methods:
+            for name, value in method.statistics().items():
+                runner.message_hub.update_scalar(
+                    f'train/{method.name}.{name}', float(value))
+
+    def after_val_epoch(self,
+                        runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """Warn of a child that leans on its parent."""
+        model = hereditary(runner)
+        if model is None:
+            return
+        scalars = runner.message_hub.log_scalars
+        window = max(1, len(runner.train_dataloader))
+
+        def recent(term: str) -> Optional[float]:
+            history = scalars.get(f'train/{term}.accuracy')
+            return None if history is None else history.mean(
+                min(window, len(history.data[0])))
+
+        alone, where = recent('native'), 'on the same training batches'
+        if alone is None:
+            # Without a native loss only the validation knows the child alone.
+            alone, where = (metrics or {}).get('accuracy/top1'), 'in validation'
+        for method in model.methods:
+            mixed = recent(f'{method.name}.inherited')
+            if None in (alone, mixed) or mixed - alone <= self.warn_gap:
+                continue
+            runner.logger.warning(
+                f'{type(method).__name__}: accuracy is {mixed:.1f} % with the '
+                f"parent's feature mixed in, but {alone:.1f} % {where} for "
+                'the child alone, which is what will be deployed. Add a '
+                'native loss, wean the child (a schedule of "intensity" down '
+                'to 0) or keep gate_gradient off.')
+
+    @master_only
+    def after_train(self, runner) -> None:
+        """Export the child, and sum up."""
+        model = hereditary(runner)
+        if model is None:
+            return
+        for name, history in runner.message_hub.log_scalars.items():
+            if not name.startswith('val/') or name.endswith('time'):
+                continue
+            values = history.data[0]
+            runner.logger.info(
+                f'Child alone, {name[4:]}: last {values[-1]:.4f}, highest '
+                f'{values.max():.4f}, lowest {values.min():.4f} of '
+                f'{len(values)} validations.')
+        if self.export is not None:
+            path = export_child(
+                model.state_dict(),
+                runner.cfg,
+                f'{runner.work_dir}/{self.export}',
+                dataset_meta=getattr(runner.train_dataloader.dataset,
+                                     'metainfo', None),
+                epoch=runner.epoch,
+                iter=runner.iter)
+            runner.logger.info(f'The plain child is in {path}')

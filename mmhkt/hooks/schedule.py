@@ -1,0 +1,98 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import math
+from dataclasses import dataclass, fields
+from typing import Optional, Sequence
+
+from mmhkt.utils import nearest, one_of
+
+RULES = ('constant', 'linear', 'cosine')
+UNITS = ('run', 'epoch', 'iter')
+
+
+@dataclass
+class Schedule:
+    """How a knob of a method moves while training.
+
+    Attributes:
+        knob (str): ``'intensity'`` or ``'weights.<term>'``.
+        rule (str): ``'constant'`` (``start`` throughout), ``'linear'`` or
+            ``'cosine'``. Defaults to ``'linear'``.
+        start (float): Fraction of the configured value until ``begin``.
+            Defaults to 1.
+        stop (float): Fraction from ``end`` on. Defaults to 0.
+        begin (float): Defaults to 0.
+        end (float, optional): Defaults to None, the end of the run.
+        unit (str): In what ``begin`` and ``end`` count: ``'run'`` (0 to 1),
+            ``'epoch'`` or ``'iter'``. Defaults to ``'run'``.
+        sites (Sequence[int], optional): Of which sites, by their number in
+            the pairing table; of ``intensity`` only. Defaults to None, all.
+
+    Of several schedules of one knob the last that has begun holds, so that a
+    warm-up followed by weaning is two of them; sites that begin one after
+    another make a transfer of several stages.
+    """
+    knob: str
+    rule: str = 'linear'
+    start: float = 1.0
+    stop: float = 0.0
+    begin: float = 0.0
+    end: Optional[float] = None
+    unit: str = 'run'
+    sites: Optional[Sequence[int]] = None
+
+    @classmethod
+    def from_cfg(cls, cfg: dict, knobs: Sequence[str],
+                 method: str) -> 'Schedule':
+        """Build and check.
+
+        Args:
+            cfg (dict): The attributes.
+            knobs (Sequence[str]): What the method lets be turned.
+            method (str): Its name, for errors.
+
+        Raises:
+            ValueError: If a setting is unknown or impossible.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in cfg:
+            if name not in known:
+                raise ValueError(f'A schedule of {method} has no setting '
+                                 f'"{name}"; {nearest(name, known)}.')
+        if 'knob' not in cfg:
+            raise ValueError(f'A schedule of {method} names no knob; '
+                             f'valid: {", ".join(knobs)}.')
+        one_of(f'The knob of a schedule of {method},', cfg['knob'], knobs)
+        schedule = cls(**cfg)
+        one_of('The rule of a schedule', schedule.rule, RULES)
+        one_of('The unit of a schedule', schedule.unit, UNITS)
+        if schedule.end is not None and schedule.end < schedule.begin:
+            raise ValueError(f'A schedule of {method} ends at {schedule.end}, '
+                             f'before it begins at {schedule.begin}.')
+        if schedule.unit == 'run' and not 0 <= schedule.begin <= (
+                1 if schedule.end is None else schedule.end) <= 1:
+            raise ValueError(
+                f'A schedule of {method} counts in fractions of the run, 0 '
+                f'to 1, but got begin={schedule.begin}, end={schedule.end}; '
+                "unit='epoch' or 'iter' counts otherwise.")
+        return schedule
+
+    def factor(self, iteration: int, max_iters: int,
+               iters_per_epoch: int) -> Optional[float]:
+        """The fraction in force in an iteration.
+
+        Returns:
+            float | None: None before ``begin``.
+        """
+        scale = dict(run=max_iters, epoch=iters_per_epoch, iter=1)[self.unit]
+        begin = self.begin * scale
+        end = max_iters if self.end is None else self.end * scale
+        if iteration < begin:
+            return None
+        if self.rule == 'constant':
+            return self.start
+        if iteration >= end:
+            return self.stop
+        done = (iteration - begin) / (end - begin)
+        if self.rule == 'cosine':
+            done = (1 - math.cos(math.pi * done)) / 2
+        return self.start + (self.stop - self.start) * done

@@ -1,0 +1,13 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from .dissection import Dissection
+from .extraction import Extraction, Mixer
+from .genetic_attention import GeneticAttention
+from .layout import Layout
+from .mixture import Mixture
+from .sites import PRESETS, Site, find_sites
+from .transfer import Transfer
+
+__all__ = [
+    'Dissection', 'Extraction', 'GeneticAttention', 'Layout', 'Mixer',
+    'Mixture', 'PRESETS', 'Site', 'Transfer', 'find_sites'
+]

@@ -1,0 +1,228 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import Tuple
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from mmhkt.utils import nearest
+from .layout import Layout, features
+
+
+@dataclass
+class Call:
+    """One call of one module in a dry run."""
+    name: str
+    start: int
+    around: Optional['Call']
+    end: int = -1
+    shapes: List[Tuple[int, ...]] = field(default_factory=list)
+
+
+class Dissection:
+    """Which modules of a network run, in which order, with what shapes.
+
+    Args:
+        network (nn.Module): The network; its mode (training or not) and its
+            buffers are left as they are.
+        image (Tensor): A normalised image batch (B, 3, H, W).
+        role (str): What errors call the network, ``'child'`` or
+            ``'parent'``.
+    """
+
+    def __init__(self, network: nn.Module, image: torch.Tensor, role: str):
+        assert not is_model_wrapper(network)
+        self.network = network
+        self.role = role
+        self.image_size = tuple(image.shape[-2:])
+        self.calls: List[Call] = []
+        self._split: Dict[str, tuple] = {}
+        self._dry_run(image)
+        self._by_name: Dict[str, List[Call]] = {}
+        for call in self.calls:
+            self._by_name.setdefault(call.name, []).append(call)
+
+    def _dry_run(self, image: torch.Tensor) -> None:
+        around: List[Call] = []
+        clock = iter(range(10**9))
+
+        def seen(name, forward, *args, **kwargs):
+            call = Call(name, next(clock), around[-1] if around else None)
+            around.append(call)
+            output = forward(*args, **kwargs)
+            around.pop()
+            call.end = next(clock)
+            call.shapes = [tuple(f.shape) for f in features(output)]
+            self.calls.append(call)
+            return output
+
+        modules = dict(self.network.named_modules())
+        training = {m: m.training for m in modules.values()}
+        self.network.eval()
+        try:
+            with torch.no_grad(), exchanged(
+                {m: partial(seen, n, m.forward)
+                 for n, m in modules.items()}):
+                self.network(image)
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+
+    def split(self, site: str) -> Tuple[str, Optional[int]]:
+        """A site's module and which of its outputs it means.
+
+        Args:
+            site (str): A module path such as ``'backbone.layer3'``;
+                negative indices count from the end
+                (``'backbone.layer3.-1'``); ``'[i]'`` behind it picks one of
+                several outputs (``'backbone[0]'``).
+
+        Returns:
+            tuple[str, int | None]: The module's name as torch has it, and
+            the number of the output (None: the last).
+
+        Raises:
+            ValueError: If there is no such module or output, or if it does
+                not run; names the nearest that do.
+        """
+        if site not in self._split:
+            self._split[site] = self._resolve(site)
+        return self._split[site]
+
+    def _resolve(self, site: str) -> Tuple[str, Optional[int]]:
+        path, index = re.fullmatch(r'(.*?)(?:\[(-?\d+)\])?', site).groups()
+        parts: List[str] = []
+        module = self.network
+        for part in path.split('.'):
+            names = list(module._modules)
+            if re.fullmatch(r'-\d+', part) and int(part) >= -len(names):
+                part = names[int(part)]
+            if part not in names:
+                raise ValueError(
+                    f'The {self.role} has no module "{path}"; '
+                    f'{nearest(path, self._by_name_without_root())}.')
+            parts.append(part)
+            module = module._modules[part]
+        name = '.'.join(parts)
+        if name not in self._by_name:
+            raise ValueError(
+                f'The {self.role}\'s module "{path}" does not run in a '
+                'forward pass, so that it has no feature; '
+                f'{nearest(path, self._by_name_without_root())}.')
+        index = None if index is None else int(index)
+        count = len(self._by_name[name][-1].shapes)
+        if not -count <= (-1 if index is None else index) < count:
+            raise ValueError(
+                f'The {self.role}\'s module "{name}" returns {count} '
+                f'feature(s), so that there is no "{site}".')
+        return name, index
+
+    def _by_name_without_root(self) -> List[str]:
+        return [name for name in self._by_name if name]
+
+    def layout(self, site: str) -> Layout:
+        """The layout of the feature at a site.
+
+        Raises:
+            ValueError: If the feature is none that can be inherited.
+        """
+        name, index = self.split(site)
+        shape = self._by_name[name][-1].shapes[-1 if index is None else index]
+        try:
+            return Layout.of(shape, self.image_size)
+        except ValueError as error:
+            raise ValueError(
+                f'The {self.role}\'s "{site}" cannot be a site: '
+                f'{error}.') from None
+
+    def first(self, sites: Iterable[str]) -> str:
+        """The module, of those at some sites, that runs first."""
+        return min((self.split(site)[0] for site in sites), key=self._start)
+
+    def last(self, sites: Iterable[str]) -> str:
+        """The site that runs last."""
+        return max(sites, key=lambda site: self._start(self.split(site)[0]))
+
+    def _start(self, name: str) -> int:
+        return self._by_name[name][0].start
+
+    def finished_before(self, name: str) -> List[str]:
+        """The largest modules that are finished before a module runs.
+
+        A run that starts from there can take their outputs from an earlier
+        one.
+        """
+        start = self._start(name)
+        finished = {
+            name
+            for name, calls in self._by_name.items()
+            if all(call.end < start for call in calls)
+        }
+
+        def inside_finished(call):
+            while call.around is not None:
+                call = call.around
+                if call.name in finished:
+                    return True
+            return False
+
+        return [
+            name for name in self._by_name if name in finished
+            and not all(map(inside_finished, self._by_name[name]))
+        ]
+
+    def top_level(self) -> List[str]:
+        """The modules that the network itself calls, in that order."""
+        return [
+            call.name for call in self.calls
+            if call.around is not None and not call.around.name
+        ]
+
+    def stages(self, root: str = 'backbone') -> Dict[str, Layout]:
+        """The blocks that run one after another in a backbone.
+
+        Args:
+            root (str): The backbone's path. Defaults to ``'backbone'``.
+
+        Returns:
+            dict[str, Layout]: Module path -> layout of its feature, in the
+            order of the forward pass, of all composite modules (single
+            convolutions, norms and activations are no functional carriers)
+            that the backbone itself calls.
+        """
+        modules = dict(self.network.named_modules())
+        stages = {}
+        for call in self.calls:
+            if (call.around is not None and call.around.name == root
+                    and len(modules[call.name]._modules) > 0):
+                try:
+                    layout = self.layout(call.name)
+                except ValueError:
+                    continue
+                if layout.kind != 'vector':
+                    stages[call.name] = layout
+        return stages
+
+
+@contextmanager
+def exchanged(forwards: Dict[nn.Module, Callable[..., Any]]) -> Iterator:
+    """Exchange ``forward`` of modules; back to what it was at the end."""
+    before = {
+        module: module.__dict__.get('forward')
+        for module in forwards
+    }
+    try:
+        for module, forward in forwards.items():
+            module.forward = forward
+        yield
+    finally:
+        for module, forward in before.items():
+            if forward is None:
+                module.__dict__.pop('forward', None)
+            else:
+                module.forward = forward

@@ -1,0 +1,158 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .dissection import Dissection, exchanged
+from .layout import pick, put
+
+# What a site does to the feature that passes it.
+Mixer = Callable[[Tensor], Tensor]
+
+
+class Extraction:
+    """E: reads a network's features at its sites, and runs on from there.
+
+    A network is read with :meth:`record` and then run again with
+    :meth:`rerun`, in which the features at some sites are replaced. Whatever
+    was finished before the first of those sites is taken from the record, so
+    that the second run costs only the rest of the network. Nothing of this
+    stays on the network: ``forward`` of the modules concerned is exchanged
+    for the duration of the run alone. That also reaches modules whose
+    ``forward`` is called directly, which hooks would miss.
+
+    Args:
+        network (nn.Module): The network.
+        dissection (Dissection): What a dry run of it showed.
+        head_site (str, optional): Where the feature is that its head is
+            given.
+        logits_site (str): Where its logits are.
+    """
+
+    def __init__(self, network: nn.Module, dissection: Dissection,
+                 head_site: Optional[str], logits_site: str):
+        self.network = network
+        self.dissection = dissection
+        self.head_site = head_site
+        self.logits_site = logits_site
+        self._modules = dict(network.named_modules())
+        self._norms = [
+            m for m in self._modules.values() if isinstance(m, _BatchNorm)
+        ]
+        self._wanted: Dict[str, None] = {}
+        self._shortcuts: Dict[str, List[str]] = {}
+        self._record: Dict[str, List[Any]] = {}
+
+    def want(self, sites: Iterable[str], rerun: bool = False) -> None:
+        """Announce what will be read.
+
+        Args:
+            sites (Iterable[str]): Paths of :class:`Dissection`.
+            rerun (bool): Whether the network will be run again from there.
+                Defaults to False.
+        """
+        sites = tuple(sites)
+        names = [self.dissection.split(site)[0] for site in sites]
+        if rerun:
+            first = self.dissection.first(sites)
+            self._shortcuts[first] = self.dissection.finished_before(first)
+            names += self._shortcuts[first]
+        self._wanted.update(dict.fromkeys(names))
+
+    @contextmanager
+    def record(self, mixers: Optional[Dict[str, Mixer]] = None) -> Iterator:
+        """Keep the outputs of everything wanted while the network runs.
+
+        Args:
+            mixers (dict[str, Callable], optional): What to do to the feature
+                at some sites on its way; the record keeps it as it was.
+        """
+        self._record = {name: [] for name in self._wanted}
+        mixers = self._by_module(mixers or {})
+
+        def keep(name, forward, *args, **kwargs):
+            output = forward(*args, **kwargs)
+            self._record[name].append(output)
+            for index, mixer in mixers.get(name, ()):
+                output = put(output, mixer(pick(output, index)), index)
+            return output
+
+        with exchanged({
+                self._modules[name]: partial(keep, name,
+                                             self._modules[name].forward)
+                for name in self._wanted
+        }):
+            yield
+
+    @contextmanager
+    def rerun(self, mixers: Dict[str, Mixer]) -> Iterator:
+        """Run on from the recorded features at some sites.
+
+        The statistics of batch norms stay as the recorded run left them:
+        they belong to the network that is deployed, which never sees these
+        features.
+
+        Args:
+            mixers (dict[str, Callable]): Site -> what to do to its feature.
+        """
+        exchange = {}
+        first = self.dissection.first(mixers)
+        for name in self._shortcuts[first]:
+            outputs = iter(self._record[name])
+            exchange[self._modules[name]] = partial(_recorded, outputs)
+
+        for name, changes in self._by_module(mixers).items():
+            module = self._modules[name]
+            if name == first:
+                outputs = iter(self._record[name])
+                forward = partial(_recorded, outputs)
+            else:
+                forward = module.forward
+            exchange[module] = partial(_mixed, forward, changes)
+
+        with exchanged(exchange), self._statistics_kept():
+            yield
+
+    def feature(self, site: str) -> Tensor:
+        """The recorded feature at a site."""
+        name, index = self.dissection.split(site)
+        return pick(self._record[name][-1], index)
+
+    def forget(self) -> None:
+        """Let go of the record, so that its memory is free."""
+        self._record = {}
+
+    def _by_module(self, mixers: Dict[str, Mixer]) -> Dict[str, list]:
+        by_module: Dict[str, list] = {}
+        for site, mixer in mixers.items():
+            name, index = self.dissection.split(site)
+            by_module.setdefault(name, []).append((index, mixer))
+        return by_module
+
+    @contextmanager
+    def _statistics_kept(self) -> Iterator:
+        norms = [
+            norm for norm in self._norms
+            if norm.training and norm.track_running_stats
+        ]
+        for norm in norms:
+            norm.track_running_stats = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+
+
+def _recorded(outputs: Iterator, *args, **kwargs) -> Any:
+    return next(outputs)
+
+
+def _mixed(forward: Callable, changes: list, *args, **kwargs) -> Any:
+    output = forward(*args, **kwargs)
+    for index, mixer in changes:
+        output = put(output, mixer(pick(output, index)), index)
+    return output

@@ -1,0 +1,211 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Optional, Sequence, Tuple, Union
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmhkt.registry import MODELS
+from mmhkt.utils import one_of
+
+# mode -> (intensity, select) where the mode leaves them open
+DEFAULTS = dict(
+    static=(0.7, None),
+    gate=(0.6, 'novelty'),
+    spatial=(1.0, None),
+    learnable=(0.5, 'affinity'))
+
+
+@MODELS.register_module()
+class GeneticAttention(BaseModule):
+    r"""Genetic Attention: blends a child's feature with an inherited one.
+
+    From `Hereditary Knowledge Transfer <https://arxiv.org/abs/2508.09743>`_
+    (modes ``static``, ``gate`` and ``spatial``) and its successor LePoKet,
+    `arXiv 2609.16637 <https://arxiv.org/abs/2609.16637>`_ (``learnable``).
+
+    With the child's feature :math:`q`, the aligned parent's feature
+    :math:`v`, :math:`C` channels and intensity :math:`\lambda` the mixture is
+
+    - ``static``: :math:`m = q + \lambda (v - q)`; the published weights
+      0.7 and 0.3 are :math:`\lambda = 0.7`;
+    - ``gate``: :math:`a = \sigma(\langle q, v\rangle / \sqrt C)`,
+      :math:`m = q + \lambda c (v - q)` with :math:`c = 1 - a` (novelty, as
+      published) or :math:`c = a` (affinity);
+    - ``spatial``: :math:`w` = softmax over positions of
+      :math:`\langle q_i, v_i\rangle / \sqrt C`,
+      :math:`m_i = q_i + \lambda (s w_i v_i - q_i)`, where :math:`s` is the
+      number of positions, so that the inherited part keeps the feature's
+      scale (``rescale=False``: :math:`s = 1`, as published);
+    - ``learnable``: bias-free projections :math:`Q, K, V` of q and v,
+      :math:`a = (\sigma(\langle Q, K\rangle / \sqrt C) +
+      \sigma(\mathrm{MLP}(Q \odot K))) / 2` and
+      :math:`m = q + \lambda c (V - q)`, :math:`c = a` as published.
+
+    As a neck, called without a parent's feature, it is the identity.
+
+    Args:
+        mode (str): ``'static'``, ``'gate'``, ``'spatial'`` or
+            ``'learnable'``. Defaults to ``'gate'``.
+        intensity (float, optional): :math:`\lambda`. Defaults to None, the
+            published value of the mode: 0.7, 0.6, 1.0 and 0.5.
+        select (str, optional): What the gate lets pass: ``'novelty'`` (where
+            child and parent disagree) or ``'affinity'`` (where they agree);
+            of ``gate`` and ``learnable`` only. Defaults to None, as
+            published: novelty for ``gate``, affinity for ``learnable``.
+        gate_per (str): On maps and tokens, one gate a ``'sample'`` (from the
+            features' means over positions) or one a ``'position'``.
+            Defaults to ``'sample'``.
+        gate_gradient (bool): Whether the gradient of the gate's coefficient
+            reaches q and v. The published code lets it; the child then learns
+            to open the gate instead of learning the task. Defaults to False.
+        rescale (bool): See ``spatial``. Defaults to True.
+        learn_intensity (bool, optional): Whether :math:`\lambda` is a
+            parameter. Defaults to None: in mode ``learnable`` only.
+        channels (int, optional): Channels of q and v; needed by
+            ``learnable``. Defaults to None.
+        init_cfg (dict, optional): Initialization config.
+
+    Raises:
+        ValueError: Of an unknown mode, select or gate_per, and of a select
+            where the mode has no gate.
+    """
+
+    def __init__(self,
+                 mode: str = 'gate',
+                 intensity: Optional[float] = None,
+                 select: Optional[str] = None,
+                 gate_per: str = 'sample',
+                 gate_gradient: bool = False,
+                 rescale: bool = True,
+                 learn_intensity: Optional[bool] = None,
+                 channels: Optional[int] = None,
+                 init_cfg: Optional[dict] = None):
+        super().__init__(init_cfg=init_cfg)
+        self.mode = one_of('GeneticAttention mode', mode, DEFAULTS)
+        default_intensity, default_select = DEFAULTS[mode]
+        if select is not None and default_select is None:
+            raise ValueError(
+                f'GeneticAttention mode "{mode}" has no gate, so select='
+                f'"{select}" has no meaning; leave it out.')
+        if default_select is not None:
+            select = one_of('GeneticAttention select', select
+                            or default_select, ('novelty', 'affinity'))
+        self.select = select
+        self.gate_per = one_of('GeneticAttention gate_per', gate_per,
+                               ('sample', 'position'))
+        self.gate_gradient = gate_gradient
+        self.rescale = rescale
+
+        intensity = default_intensity if intensity is None else intensity
+        if learn_intensity is None:
+            learn_intensity = mode == 'learnable'
+        value = torch.tensor(float(intensity))
+        if learn_intensity:
+            self.intensity = nn.Parameter(value)
+        else:
+            self.register_buffer('intensity', value)
+        # Set by a schedule; multiplies the intensity, learned or not.
+        self.factor = 1.0
+        # Mean coefficient of the last mixture, for the logs.
+        self.last_gate: Optional[Tensor] = None
+
+        if mode == 'learnable':
+            if channels is None:
+                raise ValueError(
+                    'GeneticAttention mode "learnable" needs `channels`, the '
+                    'number of channels of q and v.')
+            self.query = nn.Linear(channels, channels, bias=False)
+            self.key = nn.Linear(channels, channels, bias=False)
+            self.value = nn.Linear(channels, channels, bias=False)
+            self.gate_mlp = nn.Sequential(
+                nn.Linear(channels, channels), nn.ReLU(),
+                nn.Linear(channels, 1))
+
+    def forward(
+        self,
+        q: Union[Tensor, Sequence[Tensor]],
+        v: Optional[Tensor] = None
+    ) -> Union[Tensor, Sequence[Tensor]]:
+        """Blend.
+
+        Args:
+            q (Tensor): The child's feature: a vector (B, C), a map
+                (B, C, H, W) or tokens (B, N, C). Without ``v`` anything, for
+                instance the tuple that necks are given.
+            v (Tensor, optional): The parent's feature, of the same shape.
+
+        Returns:
+            Tensor: The mixture, of q's shape; q itself without ``v``.
+        """
+        if v is None:
+            return q
+        if q.shape != v.shape:
+            raise ValueError(
+                'GeneticAttention blends features of one shape, but the '
+                f"child's is {tuple(q.shape)} and the parent's is "
+                f'{tuple(v.shape)}.')
+        # One layout for all three: channels last, positions in between.
+        is_map = q.dim() == 4
+        if is_map:
+            q, v = q.permute(0, 2, 3, 1), v.permute(0, 2, 3, 1)
+        inherited, gate = getattr(self, f'_{self.mode}')(q, v)
+        strength = (self.intensity * self.factor).to(q.dtype)
+        if gate is not None:
+            self.last_gate = gate.detach().mean()
+            strength = strength * gate
+        mixture = q + strength * (inherited - q)
+        return mixture.permute(0, 3, 1, 2) if is_map else mixture
+
+    def _static(self, q: Tensor, v: Tensor):
+        return v, None
+
+    def _gate(self, q: Tensor, v: Tensor):
+        source_q, source_v = self._gate_source(q, v)
+        affinity = torch.sigmoid(
+            _similarity(self._pool(source_q), self._pool(source_v)))
+        return v, self._selected(affinity)
+
+    def _spatial(self, q: Tensor, v: Tensor):
+        if q.dim() == 2:
+            raise ValueError(
+                'GeneticAttention mode "spatial" weighs positions, but the '
+                'feature is a pooled vector; choose a site before pooling.')
+        similarity = _similarity(*self._gate_source(q, v))
+        weight = similarity.flatten(1).softmax(1).view_as(similarity)
+        if self.rescale:
+            weight = weight * similarity[0].numel()
+        return weight * v, None
+
+    def _learnable(self, q: Tensor, v: Tensor):
+        source_q, source_v = self._gate_source(q, v)
+        query = self.query(self._pool(source_q))
+        key = self.key(self._pool(source_v))
+        affinity = (
+            torch.sigmoid(_similarity(query, key)) +
+            torch.sigmoid(self.gate_mlp(query * key))) / 2
+        return self.value(v), self._selected(affinity)
+
+    def _gate_source(self, q: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
+        # The features are cut from the graph rather than the coefficient, so
+        # that the learned projections still learn through the gate.
+        return (q, v) if self.gate_gradient else (q.detach(), v.detach())
+
+    def _pool(self, x: Tensor) -> Tensor:
+        if self.gate_per == 'sample' and x.dim() > 2:
+            return x.mean(dim=tuple(range(1, x.dim() - 1)), keepdim=True)
+        return x
+
+    def _selected(self, affinity: Tensor) -> Tensor:
+        return affinity if self.select == 'affinity' else 1 - affinity
+
+    def extra_repr(self) -> str:
+        return (f'mode={self.mode}, select={self.select}, '
+                f'gate_per={self.gate_per}, '
+                f'gate_gradient={self.gate_gradient}, '
+                f'intensity={float(self.intensity):g}')
+
+
+def _similarity(q: Tensor, k: Tensor) -> Tensor:
+    """Scaled inner product over the last dimension, (..., C) -> (..., 1)."""
+    return (q * k).sum(-1, keepdim=True) / q.shape[-1]**0.5

@@ -1,0 +1,123 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import math
+from dataclasses import dataclass
+from typing import Any, List, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a feature lies in its tensor, seen in a dry run.
+
+    Attributes:
+        kind (str): ``'vector'`` (B, C), ``'map'`` (B, C, H, W) or
+            ``'tokens'`` (B, N, C).
+        channels (int): C.
+        grid (tuple[int, int], optional): Rows and columns of a map or of the
+            patch tokens.
+        extra (int): Tokens in front of the patches (class, distillation).
+        stride (float, optional): Height of the image over that of the grid.
+    """
+    kind: str
+    channels: int
+    grid: Optional[Tuple[int, int]] = None
+    extra: int = 0
+    stride: Optional[float] = None
+
+    @classmethod
+    def of(cls, shape: Sequence[int], image_size: Tuple[int,
+                                                        int]) -> 'Layout':
+        """Read the layout off a feature's shape.
+
+        Args:
+            shape (Sequence[int]): Of 2, 3 or 4 dimensions.
+            image_size (tuple[int, int]): Height and width of the image that
+                the network was given, in pixels.
+
+        Raises:
+            ValueError: Where the shape is none of the three kinds.
+        """
+        shape = tuple(shape)
+        if len(shape) == 2:
+            return cls('vector', shape[1])
+        if len(shape) == 4:
+            return cls(
+                'map', shape[1], shape[2:], stride=image_size[0] / shape[2])
+        if len(shape) == 3:
+            # One or two tokens in front are usual; a factorisation with the
+            # image's aspect ratio exists for only one of the three counts.
+            for extra in range(3):
+                grid = factorise(shape[1] - extra, image_size)
+                if grid is not None:
+                    return cls('tokens', shape[2], grid, extra,
+                               image_size[0] / grid[0])
+        raise ValueError(
+            f'a feature of shape {shape} is neither a vector (B, C), nor a '
+            'map (B, C, H, W), nor tokens (B, N, C) on a grid of the '
+            f"image's aspect ratio ({image_size[0]}x{image_size[1]})")
+
+    def __str__(self) -> str:
+        if self.kind == 'vector':
+            return f'{self.channels}'
+        rows, columns = self.grid
+        if self.kind == 'map':
+            return f'{self.channels}x{rows}x{columns}'
+        extra = f'{self.extra}+' if self.extra else ''
+        return f'({extra}{rows}x{columns})x{self.channels}'
+
+
+def factorise(count: int, aspect: Tuple[int,
+                                        int]) -> Optional[Tuple[int, int]]:
+    """Rows and columns of ``count`` patches with a height:width ratio.
+
+    Returns:
+        tuple[int, int] | None: None where no such grid exists.
+    """
+    if count < 1:
+        return None
+    rows = round(math.sqrt(count * aspect[0] / aspect[1]))
+    if rows < 1 or count % rows:
+        return None
+    columns = count // rows
+    # A grid is the image over one patch size, rounded up at the border.
+    if abs(columns * aspect[0] / aspect[1] - rows) >= 1:
+        return None
+    return rows, columns
+
+
+def features(output: Any) -> List[Tensor]:
+    """All features in what a module returned, in its order."""
+    if isinstance(output, Tensor):
+        return [output]
+    if isinstance(output, (tuple, list)):
+        return [output[i] for i in _positions(output)]
+    return []
+
+
+def pick(output: Any, index: Optional[int] = None) -> Tensor:
+    """The feature in what a module returned.
+
+    Args:
+        output: A tensor, or a tuple or list that holds tensors.
+        index (int, optional): Which tensor of a tuple. Defaults to None: the
+            last one (the deepest stage, in OpenMMLab's convention).
+    """
+    return features(output)[-1 if index is None else index]
+
+
+def put(output: Any, feature: Tensor, index: Optional[int] = None) -> Any:
+    """``output`` with the tensor that :func:`pick` finds replaced."""
+    if isinstance(output, Tensor):
+        return feature
+    items = list(output)
+    items[_positions(output)[-1 if index is None else index]] = feature
+    return type(output)(items)
+
+
+def _positions(output: Sequence) -> List[int]:
+    return [
+        i for i, item in enumerate(output)
+        if isinstance(item, Tensor) and torch.is_floating_point(item)
+    ]

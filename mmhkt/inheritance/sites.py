@@ -1,0 +1,126 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, Union
+
+from mmhkt.utils import nearest
+from .dissection import Dissection
+from .extraction import Extraction
+from .layout import Layout
+
+# What `sites` may say instead of a list.
+PRESETS = ('head', 'stages', 'all')
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place where the child inherits.
+
+    Attributes:
+        child (str): Path of the child's module.
+        parent (str): Path of the parent's module.
+        child_layout (Layout): Of the child's feature.
+        parent_layout (Layout): Of the parent's feature.
+    """
+    child: str
+    parent: str
+    child_layout: Layout
+    parent_layout: Layout
+
+
+def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
+               parent: Extraction) -> List[Site]:
+    """Pair the layers of child and parent.
+
+    Args:
+        sites (str | Sequence[dict]): ``'head'``: the feature that the heads
+            are given; ``'stages'``: the backbones' stages, paired by stride
+            and order; ``'all'``: both; or a list of
+            ``dict(child='module.path', parent='module.path')``.
+        child (Extraction): Of the child.
+        parent (Extraction): Of the parent.
+
+    Raises:
+        ValueError: If a path does not exist, a preset is unknown or nothing
+            can be paired.
+        TypeError: If ``sites`` is neither.
+    """
+    if isinstance(sites, str):
+        if sites not in PRESETS:
+            raise ValueError(f'sites="{sites}" is unknown; '
+                             f'{nearest(sites, PRESETS)}, or a list of '
+                             "dict(child='path', parent='path').")
+        pairs = []
+        if sites in ('stages', 'all'):
+            pairs += pair_stages(child.dissection, parent.dissection)
+        if sites in ('head', 'all'):
+            pairs.append((_head(child), _head(parent)))
+    else:
+        pairs = [_typed(site) for site in sites]
+        if not pairs:
+            raise ValueError('sites is an empty list; leave it out to have '
+                             'the sites found.')
+    return [
+        Site(c, p, child.dissection.layout(c), parent.dissection.layout(p))
+        for c, p in dict.fromkeys(pairs)
+    ]
+
+
+def _head(network: Extraction) -> str:
+    if network.head_site is None:
+        raise ValueError(
+            f'No feature enters the head of the {network.dissection.role}, a '
+            f'{type(network.network).__name__}, from a module of its own; '
+            'type the sites.')
+    return network.head_site
+
+
+def _typed(site: dict) -> tuple:
+    if not isinstance(site, dict) or set(site) != {'child', 'parent'}:
+        raise TypeError("A site is dict(child='module.path', "
+                        f"parent='module.path'), but got {site!r}.")
+    return site['child'], site['parent']
+
+
+def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
+    """Pair the backbones' stages.
+
+    The last block at each stride makes a stage; stages of one stride are
+    paired. A backbone whose blocks all have one stride (a plain
+    transformer) has no stages of its own: as many of its blocks as the other
+    has stages, evenly spaced, are paired in order.
+
+    Raises:
+        ValueError: If no two stages belong together.
+    """
+    stages = [_by_stride(d.stages()) for d in (child, parent)]
+    counts = [len(by_stride) for by_stride in stages]
+    if not all(counts):
+        role = child.role if not counts[0] else parent.role
+        raise ValueError(f'The {role} has no module "backbone" with stages '
+                         'that could be paired; type the sites.')
+    if min(counts) == 1:
+        # Two plain transformers: quarters, as hierarchical networks have.
+        count = max(counts) if max(counts) > 1 else 4
+        return list(
+            zip(*(_evenly(s, d, count)
+                  for s, d in zip(stages, (child, parent)))))
+    pairs = [(name, stages[1][stride]) for stride, name in stages[0].items()
+             if stride in stages[1]]
+    if not pairs:
+        raise ValueError(
+            f"The child's stages have strides {sorted(stages[0])}, the "
+            f"parent's {sorted(stages[1])}: none in common; type the sites.")
+    return pairs
+
+
+def _by_stride(stages: Dict[str, Layout]) -> Dict[float, str]:
+    return {layout.stride: name for name, layout in stages.items()}
+
+
+def _evenly(by_stride: Dict[float, str], dissection: Dissection,
+            count: int) -> List[str]:
+    if len(by_stride) > 1:
+        return list(by_stride.values())
+    blocks = list(dissection.stages())
+    count = min(count, len(blocks))
+    return [blocks[(i + 1) * len(blocks) // count - 1] for i in range(count)]

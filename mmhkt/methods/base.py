@@ -1,0 +1,133 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from abc import ABCMeta, abstractmethod
+from typing import Any, Dict, List, Optional, Sequence
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmhkt.inheritance import Extraction, Site
+from mmhkt.utils import nearest
+from .step import Step
+
+
+class Method(BaseModule, metaclass=ABCMeta):
+    """How a child inherits: turns a :class:`Step` into named losses.
+
+    A method is one class in one file. It names its loss terms and their
+    default weights in :attr:`default_weights`, builds what it learns in
+    :meth:`connect`, once the sites and their shapes are known, and computes
+    its losses in :meth:`forward`. What it learns is trained, clipped, saved
+    and resumed with the child, beside it, and never deployed.
+
+    Args:
+        sites (str | Sequence[dict], optional): See
+            :func:`mmhkt.inheritance.find_sites`. Defaults to None: the
+            method's own choice, :attr:`default_sites`.
+        weights (dict[str, float], optional): Loss term -> weight, merged
+            into :attr:`default_weights`. A term of weight 0 is not computed.
+        schedule (Sequence[dict], optional): How weights and intensity change
+            while training, see :class:`mmhkt.hooks.TransferHook`. Defaults
+            to None: :attr:`default_schedule`.
+
+    Raises:
+        ValueError: If a weight's name is unknown or its value negative.
+    """
+
+    # Whether there has to be a parent.
+    needs_parent = True
+    default_sites = 'head'
+    # 'native' is the child's own loss, computed whatever the method is.
+    default_weights: Dict[str, float] = dict(native=1.0)
+    default_schedule: Sequence[dict] = ()
+
+    def __init__(self,
+                 sites=None,
+                 weights: Optional[Dict[str, float]] = None,
+                 schedule: Optional[Sequence[dict]] = None):
+        super().__init__()
+        name = type(self).__name__
+        # What logs call it; numbered where one method is listed twice.
+        self.name = name.lower()
+        self.sites_wanted = self.default_sites if sites is None else sites
+        self.sites: List[Site] = []
+        self.weights = dict(self.default_weights)
+        for term, weight in (weights or {}).items():
+            if term not in self.weights:
+                raise ValueError(f'{name} has no loss term "{term}"; '
+                                 f'{nearest(term, self.weights)}.')
+            if not isinstance(weight, (int, float)) or weight < 0:
+                raise ValueError(f'The weight of {name}\'s "{term}" must be '
+                                 f'a number of 0 or more, but got {weight!r}.')
+            self.weights[term] = float(weight)
+        self.schedule = list(
+            self.default_schedule if schedule is None else schedule)
+        # Set by the schedule; multiply the weights.
+        self.factors = {term: 1.0 for term in self.weights}
+
+    def weight(self, term: str) -> float:
+        """The present weight of a loss term."""
+        return self.weights[term] * self.factors[term]
+
+    def weighted(self, term: str, losses: Dict[str, Tensor]) -> dict:
+        """Weigh what is a loss and name everything by its term."""
+        weight = self.weight(term)
+        return {
+            f'{term}.{key}': _scaled(value, weight) if 'loss' in key else value
+            for key, value in losses.items()
+        }
+
+    def knobs(self) -> List[str]:
+        """What a schedule can turn."""
+        return [f'weights.{term}' for term in self.weights]
+
+    def turn(self, knob: str, factor: float,
+             sites: Optional[Sequence[int]] = None) -> None:
+        """Set a knob to a fraction of its configured value.
+
+        Args:
+            knob (str): One of :meth:`knobs`.
+            factor (float): The fraction.
+            sites (Sequence[int], optional): For which sites, by number.
+                Defaults to None, all.
+        """
+        self.factors[knob.split('.', 1)[1]] = factor
+
+    def connect(self, sites: List[Site], child: Extraction,
+                parent: Optional[Extraction]) -> None:
+        """Build what the method learns, and announce what it will read.
+
+        Args:
+            sites (list[Site]): Where the child inherits; empty without a
+                parent.
+            child (Extraction): Of the child.
+            parent (Extraction, optional): Of the parent.
+        """
+        self.sites = sites
+        child.want(site.child for site in sites)
+        if parent is not None:
+            parent.want(site.parent for site in sites)
+
+    def describe(self) -> List[Dict[str, Any]]:
+        """One row a site for the pairing table: ``adapter`` (what is done to
+        the parent's feature), ``parameters`` (learned in training only) and
+        ``reruns`` (what runs once more beside the one forward pass)."""
+        return [
+            dict(adapter='none', parameters=0, reruns='nothing')
+            for _ in self.sites
+        ]
+
+    def statistics(self) -> Dict[str, Tensor]:
+        """What the logs show of the last step beside the losses, name ->
+        scalar."""
+        return {}
+
+    @abstractmethod
+    def forward(self, step: Step) -> Dict[str, Tensor]:
+        """The method's losses, weighted, by name."""
+
+
+def _scaled(value, weight: float):
+    # OpenMMLab's losses may be lists of tensors, one a level.
+    if isinstance(value, (list, tuple)):
+        return [weight * item for item in value]
+    return weight * value

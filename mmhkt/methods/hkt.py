@@ -1,0 +1,170 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from functools import partial
+from typing import Any, Dict, List, Optional, Sequence
+
+from torch import Tensor, nn
+
+from mmhkt.inheritance import Extraction, Mixture, Site
+from mmhkt.registry import METHODS
+from .base import Method
+from .step import Step
+
+
+@METHODS.register_module()
+class HKT(Method):
+    r"""Hereditary Knowledge Transfer.
+
+    From `Hereditary Knowledge Transfer <https://arxiv.org/abs/2508.09743>`_:
+    the parent's feature enters the child's forward pass while it trains, and
+    the task's own loss is the only supervision,
+
+    .. math:: L = w_n L_c(q) + w_i L_{c*}(m) + w_p L_{p*}(m),
+
+    with the child's feature :math:`q` and its mixture :math:`m` with the
+    parent's, judged by the child's head (``native``, ``inherited``) and by
+    the parent's frozen head (``parent_head``). Where the mixture has to be
+    brought back into the parent's width for that, a projection is learned.
+
+    With several sites the mixture of each flows on through the child to the
+    next; the parent's head judges the mixture at the last one.
+
+    The default differs from the paper in one point: no gradient flows
+    through the gate's coefficient. ``attention=dict(gate_gradient=True)``
+    is as published.
+
+    Args:
+        sites (str | Sequence[dict], optional): Defaults to None, ``'head'``:
+            the feature that the heads are given, as in the paper's
+            classification experiment.
+        attention (dict, optional): Config of the Genetic Attention, merged
+            into the default, ``dict(mode='gate')``.
+        weights (dict, optional): Of ``native``, ``inherited`` and
+            ``parent_head``. Defaults to 1 each.
+        schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
+            ``'weights.<term>'``.
+    """
+
+    default_weights = dict(native=1.0, inherited=1.0, parent_head=1.0)
+    default_attention: Dict = dict(mode='gate')
+
+    def __init__(self,
+                 sites=None,
+                 attention: Optional[dict] = None,
+                 weights: Optional[Dict[str, float]] = None,
+                 schedule: Optional[Sequence[dict]] = None):
+        super().__init__(sites=sites, weights=weights, schedule=schedule)
+        self.attention = {
+            'type': 'mmhkt.GeneticAttention',
+            **self.default_attention,
+            **(attention or {})
+        }
+        self.mixtures = nn.ModuleList()
+
+    def connect(self, sites: List[Site], child: Extraction,
+                parent: Extraction) -> None:
+        _check_child_sites(sites)
+        judged = self.weights['parent_head'] > 0
+        if not judged and self.weights['inherited'] == 0:
+            raise ValueError(
+                f'{type(self).__name__} with neither "inherited" nor '
+                '"parent_head" inherits nothing; give one of them a weight, '
+                "or use method=dict(type='mmhkt.Alone').")
+        # A later site's mixture replaces whatever an earlier one led to.
+        last = parent.dissection.last(site.parent for site in sites)
+        self.last = [site.parent for site in sites].index(last)
+        if self.weights['inherited'] == 0:
+            # Nothing flows on, so that only what is judged has to be mixed.
+            sites, self.last = [sites[self.last]], 0
+        super().connect(sites, child, parent)
+        if judged:
+            _check_classes(child, parent)
+            parent.want([last], rerun=True)
+        child.want([site.child for site in sites], rerun=True)
+        self.mixtures.extend(
+            Mixture(
+                site, self.attention, to_parent=judged and i == self.last)
+            for i, site in enumerate(sites))
+        first = child.dissection.first(site.child for site in sites)
+        self.reruns = 'head' if first == child.dissection.split(
+            child.head_site)[0] else f'child from {first}'
+
+    def describe(self) -> List[Dict[str, Any]]:
+        return [
+            dict(
+                adapter=mixture.transfer.describe(),
+                parameters=sum(p.numel() for p in mixture.parameters()),
+                reruns=self.reruns) for mixture in self.mixtures
+        ]
+
+    def knobs(self) -> List[str]:
+        return ['intensity', *super().knobs()]
+
+    def turn(self,
+             knob: str,
+             factor: float,
+             sites: Optional[Sequence[int]] = None) -> None:
+        if knob != 'intensity':
+            return super().turn(knob, factor)
+        for i, mixture in enumerate(self.mixtures):
+            if sites is None or i in sites:
+                mixture.attention.factor = factor
+
+    def statistics(self) -> Dict[str, Tensor]:
+        statistics = {}
+        for site, mixture in zip(self.sites, self.mixtures):
+            attention = mixture.attention
+            statistics[f'intensity.{site.child}'] = (
+                attention.intensity.detach() * attention.factor)
+            if attention.last_gate is not None:
+                statistics[f'gate.{site.child}'] = attention.last_gate
+        return statistics
+
+    def forward(self, step: Step) -> Dict[str, Tensor]:
+        mixed = {}
+
+        def mix(i: int, q: Tensor) -> Tensor:
+            z = step.parent_feature(self.sites[i].parent)
+            mixed[i] = self.mixtures[i](q, z)
+            return mixed[i]
+
+        losses = {}
+        if self.weight('inherited') > 0:
+            mixers = {
+                site.child: partial(mix, i)
+                for i, site in enumerate(self.sites)
+            }
+            losses.update(
+                self.weighted('inherited', step.inherited(f'{self.name}.inherited', mixers)))
+        if self.weight('parent_head') > 0:
+            site, mixture = self.sites[self.last], self.mixtures[self.last]
+            if self.last not in mixed:
+                mix(self.last, step.child_feature(site.child))
+            feature = mixture.in_parent(mixed[self.last],
+                                        step.parent_feature(site.parent))
+            losses.update(
+                self.weighted('parent_head',
+                              step.judged(f'{self.name}.parent_head',
+                                          {site.parent: feature})))
+        return losses
+
+
+def _check_child_sites(sites: List[Site]) -> None:
+    names = [site.child for site in sites]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(f'The child\'s "{twice[0]}" stands in '
+                         f'{names.count(twice[0])} sites; a feature can be '
+                         'mixed with one parent feature only.')
+
+
+def _check_classes(child: Extraction, parent: Extraction) -> None:
+    classes = [
+        network.dissection.layout(network.logits_site).channels
+        for network in (child, parent)
+    ]
+    if classes[0] != classes[1]:
+        raise ValueError(
+            f'The parent has {classes[1]} classes, the child {classes[0]}, '
+            "so that the parent's head cannot judge the child's mixture. Take "
+            f'a parent of {classes[0]} classes, or leave this term out by '
+            "method.weights=dict(parent_head=0).")

@@ -1,0 +1,27 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from mmhkt.registry import METHODS
+from .hkt import HKT
+
+
+@METHODS.register_module()
+class LePoKet(HKT):
+    r"""LePoKet: knowledge transfer with learnable Genetic Attention.
+
+    From `arXiv 2609.16637 <https://arxiv.org/abs/2609.16637>`_. The paper
+    trains on the mixture's loss :math:`L_{c*}(m)` alone. A child trained
+    that way does not work without its parent, so that by default the native
+    loss is added and the intensity falls to 0 over the first 70 % of the
+    training. The paper's setting is ``weights=dict(native=0)``,
+    ``schedule=[]`` and ``attention=dict(gate_gradient=True)``.
+
+    Args:
+        sites, attention, weights, schedule: As in
+            :class:`mmhkt.methods.HKT`; the attention's default is
+            ``dict(mode='learnable')``, the weights' 1 for ``native`` and
+            ``inherited`` and 0 for ``parent_head``.
+    """
+
+    default_weights = dict(native=1.0, inherited=1.0, parent_head=0.0)
+    default_attention = dict(mode='learnable')
+    default_schedule = (dict(
+        knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )

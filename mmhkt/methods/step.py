@@ -1,0 +1,114 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Any, Dict, Optional
+
+import torch
+from torch import Tensor
+
+from mmhkt.inheritance import Extraction, Mixer
+
+Losses = Dict[str, Tensor]
+
+
+class Step:
+    """One training step, as a method sees it: child, parent and a batch.
+
+    Everything is computed when it is first asked for, and once: a method
+    that asks for no parent's feature costs no parent forward.
+
+    Args:
+        child (Extraction): Of the child.
+        parent (Parent, optional): With its ``extraction``, and ``images`` to
+            turn the child's images into its own.
+        inputs (Tensor): Images as the child takes them.
+        data_samples (list): Annotations.
+    """
+
+    def __init__(self, child: Extraction, parent: Any, inputs: Tensor,
+                 data_samples: list):
+        self.child = child
+        self.parent = None if parent is None else parent.extraction
+        self._images = None if parent is None else parent.images
+        self.inputs = inputs
+        self.data_samples = data_samples
+        self._child_ran = False
+        self._parent_inputs: Optional[Tensor] = None
+        # Logits behind each loss term, detached, for scores in the logs.
+        self.logits: Dict[str, Tensor] = {}
+
+    def native(self) -> Losses:
+        """The child's losses on its own features."""
+        return self._child_losses('native', {})
+
+    def inherited(self, term: str, mixers: Dict[str, Mixer]) -> Losses:
+        """The child's losses when the features at some sites are mixtures.
+
+        After :meth:`native` this costs what comes behind the first site;
+        otherwise it is the child's one forward pass.
+
+        Args:
+            term (str): Name under which its logits are kept.
+            mixers (dict[str, Callable]): Child's site -> function of the
+                feature that arrives there.
+        """
+        return self._child_losses(term, mixers)
+
+    def judged(self, term: str, features: Dict[str, Tensor]) -> Losses:
+        """The child's losses of the parent's logits on given features.
+
+        Args:
+            term (str): Name under which its logits are kept.
+            features (dict[str, Tensor]): Parent's site -> what stands there
+                in place of the parent's own feature. Its gradient flows into
+                these; the parent is frozen.
+        """
+        self._run_parent()
+        with self.parent.rerun({
+                site: _constant(feature)
+                for site, feature in features.items()
+        }):
+            logits = self.parent.network(self._parent_inputs)
+        self.logits[term] = logits.detach()
+        with self.child.rerun({self.child.logits_site: _constant(logits)}):
+            return self.child.network(
+                self.inputs, self.data_samples, mode='loss')
+
+    def child_feature(self, site: str) -> Tensor:
+        """The child's own feature, with its graph."""
+        if not self._child_ran:
+            self.native()
+        return self.child.feature(site)
+
+    def parent_feature(self, site: str) -> Tensor:
+        """The parent's feature, without a graph."""
+        self._run_parent()
+        return self.parent.feature(site)
+
+    def forget(self) -> None:
+        """Let go of all features, so that their memory is free."""
+        self.child.forget()
+        if self.parent is not None:
+            self.parent.forget()
+
+    def _run_parent(self) -> None:
+        if self._parent_inputs is None:
+            with torch.no_grad():
+                self._parent_inputs = self._images(self.inputs)
+                with self.parent.record():
+                    self.parent.network(self._parent_inputs)
+
+    def _child_losses(self, term: str, mixers: Dict[str, Mixer]) -> Losses:
+        run = self.child.rerun if self._child_ran else self.child.record
+
+        def keep(logits: Tensor) -> Tensor:
+            self.logits[term] = logits.detach()
+            return logits
+
+        with run({**mixers, self.child.logits_site: keep}):
+            losses = self.child.network(
+                self.inputs, self.data_samples, mode='loss')
+        self._child_ran = True
+        return losses
+
+
+def _constant(value: Tensor) -> Mixer:
+    return lambda _: value

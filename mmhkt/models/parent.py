@@ -1,0 +1,225 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Any, Optional, Sequence, Tuple, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, read_checkpoint,
+                         weights_of)
+
+SETTINGS = ('config', 'checkpoint', 'revise_keys', 'trusted', 'random_weights',
+            'channel_order', 'input_size')
+
+
+class Parent(nn.Module):
+    """The frozen network that a child inherits from.
+
+    Its weights are loaded strictly, get no gradient and never change; it is
+    in eval mode for good. Copies of a model that holds a parent share it.
+
+    Args:
+        config (str | dict | Config): A config file (``'mmpretrain::...'``,
+            ``'mmseg::...'``, ``'mmhkt::...'`` or a path), or a dict that
+            holds ``model``.
+        checkpoint (str, optional): File or ``http(s)://`` address of its
+            weights.
+        revise_keys (Sequence[tuple[str, str]]): Regular expressions and
+            replacements for the keys in the checkpoint. Defaults to cutting
+            off ``'module.'``.
+        trusted (bool): Allow the checkpoint to be read by pickle, which runs
+            code in it. Defaults to False.
+        random_weights (bool): Go without a checkpoint. A random parent
+            teaches nothing; it serves tests and timings. Defaults to False.
+        channel_order (str, optional): ``'rgb'`` or ``'bgr'``, what the parent
+            takes. Defaults to None, found: see :func:`channel_order_of`.
+        input_size (tuple[int, int], optional): Height and width to which
+            images are resized for the parent. Defaults to None, as the child
+            gets them.
+
+    Raises:
+        ValueError: Without a checkpoint, or where it does not fit.
+    """
+
+    def __init__(self,
+                 config: Union[str, dict],
+                 checkpoint: Optional[str] = None,
+                 revise_keys: Sequence[Tuple[str, str]] = STRIP_MODULE,
+                 trusted: bool = False,
+                 random_weights: bool = False,
+                 channel_order: Optional[str] = None,
+                 input_size: Optional[Tuple[int, int]] = None):
+        super().__init__()
+        self.cfg = _config_of(config)
+        if checkpoint is None and not random_weights:
+            raise ValueError(
+                'The parent has no checkpoint: set parent=dict(..., '
+                "checkpoint='file.pth'). (A random parent teaches nothing; "
+                'for tests and timings it can be had by '
+                'random_weights=True.)')
+        self.network = _build(self.cfg)
+        self.checkpoint = checkpoint
+        if checkpoint is not None:
+            weights = weights_of(
+                read_checkpoint(checkpoint, trusted), revise_keys)
+            load_strictly(self.network, weights,
+                          f'The parent\'s checkpoint "{checkpoint}"')
+        self.channel_order = channel_order or channel_order_of(self.cfg)
+        self.input_size = input_size
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> 'Parent':
+        """Build from a config's ``parent``.
+
+        Raises:
+            ValueError: Without a parent, or with an unknown setting.
+        """
+        if not cfg:
+            raise ValueError(
+                "No parent is given: add parent=dict(config='...', "
+                "checkpoint='...') to the config, or train the child alone "
+                "with method=dict(type='mmhkt.Alone').")
+        for name in cfg:
+            if name not in SETTINGS:
+                raise ValueError(f'parent has no setting "{name}"; '
+                                 f'{nearest(name, SETTINGS)}.')
+        if 'config' not in cfg:
+            raise ValueError("The parent's config is not given: set "
+                             "parent=dict(config='...', checkpoint='...').")
+        return cls(**cfg)
+
+    def connect(self, child: nn.Module, child_order: Optional[str]) -> None:
+        """Learn how the child's images are normalised.
+
+        Args:
+            child (nn.Module): With the data preprocessor that makes them.
+            child_order (str, optional): Their channel order.
+        """
+        self.renormalise = Renormalise(
+            normalisation_of(child.data_preprocessor),
+            normalisation_of(self.network.data_preprocessor),
+            flip=None not in (child_order, self.channel_order)
+            and child_order != self.channel_order)
+
+    def images(self, inputs: Tensor) -> Tensor:
+        """The child's images as the parent takes them."""
+        images = self.renormalise(inputs)
+        if self.input_size is not None:
+            images = F.interpolate(
+                images,
+                size=tuple(self.input_size),
+                mode='bilinear',
+                align_corners=False,
+                antialias=True)
+        return images
+
+    def train(self, mode: bool = True) -> 'Parent':
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def __deepcopy__(self, memo: dict) -> 'Parent':
+        return self
+
+
+class Renormalise(nn.Module):
+    """Turns images normalised for one network into another's.
+
+    Args:
+        before (tuple): Mean and standard deviation of each channel that the
+            images are normalised with, in their channel order.
+        after (tuple): Those wanted, in the channel order wanted.
+        flip (bool): Whether the channel order is reversed.
+    """
+
+    def __init__(self,
+                 before: Tuple[Tensor, Tensor],
+                 after: Tuple[Tensor, Tensor],
+                 flip: bool = False):
+        super().__init__()
+        self.flip = flip
+        (mean, std), (new_mean, new_std) = before, after
+        if flip:
+            mean, std = mean.flip(0), std.flip(0)
+        self.same = bool((mean == new_mean).all() and (std == new_std).all())
+        shape = (-1, 1, 1)
+        self.register_buffer('scale', (std / new_std).float().view(shape))
+        self.register_buffer('shift',
+                             ((mean - new_mean) / new_std).float().view(shape))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Args: images (Tensor): (B, 3, H, W)."""
+        if self.flip:
+            images = images.flip(1)
+        if self.same:
+            return images
+        return images * self.scale + self.shift
+
+    def extra_repr(self) -> str:
+        what = 'none' if self.same else (
+            f'x {[round(v, 4) for v in self.scale.flatten().tolist()]} + '
+            f'{[round(v, 4) for v in self.shift.flatten().tolist()]}')
+        return f'{what}{", channels reversed" if self.flip else ""}'
+
+
+def normalisation_of(preprocessor: nn.Module) -> Tuple[Tensor, Tensor]:
+    """Mean and standard deviation of a data preprocessor, in float64 and in
+    the order of the channels that it puts out; 0 and 1 where it has none."""
+    mean = getattr(preprocessor, 'mean', None)
+    if mean is None or not getattr(preprocessor, '_enable_normalize', True):
+        return (torch.zeros(1, dtype=torch.float64),
+                torch.ones(1, dtype=torch.float64))
+    return tuple(
+        getattr(preprocessor, name).detach().cpu().double().flatten()
+        for name in ('mean', 'std'))
+
+
+def channel_order_of(cfg: Config) -> Optional[str]:
+    """The order of the channels that reach a config's network.
+
+    OpenMMLab's file loaders read BGR; its array data sets (CIFAR and so on)
+    hold RGB; the data preprocessor's ``to_rgb`` (``bgr_to_rgb``) reverses
+    either.
+
+    Returns:
+        str | None: ``'rgb'`` or ``'bgr'``; None where the config has no data
+        pipeline, so that it cannot be told.
+    """
+    loader = cfg.get('test_dataloader') or cfg.get('train_dataloader')
+    if not loader:
+        return None
+    dataset = loader['dataset']
+    while 'dataset' in dataset:  # a wrapper
+        dataset = dataset['dataset']
+    steps = [step.get('type', '') for step in dataset.get('pipeline', ())]
+    order = 'bgr' if any('LoadImage' in str(step)
+                         for step in steps) else 'rgb'
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
+        'data_preprocessor') or {}
+    if any(
+            preprocessor.get(name)
+            for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr')):
+        order = order[::-1]
+    return order
+
+
+def _config_of(config: Union[str, dict]) -> Config:
+    if isinstance(config, str):
+        config = Config.fromfile(config)
+    elif not isinstance(config, Config):
+        config = Config(dict(config))
+    if 'model' not in config:
+        raise ValueError("The parent's config holds no `model`.")
+    return config
+
+
+def _build(cfg: Config) -> nn.Module:
+    model = cfg.model.copy()
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    scope = cfg.get('default_scope', None)
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build(model)

@@ -1,0 +1,44 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import List, Optional
+
+import torch
+from mmpretrain.models import BaseClassifier
+from torch import Tensor, nn
+
+from mmhkt.inheritance import Dissection
+
+
+class Classification:
+    """Where a classifier keeps what can be inherited, and how it is scored.
+    """
+
+    name = 'classification'
+    networks = 'any classifier of mmpretrain'
+
+    @staticmethod
+    def owns(network: nn.Module) -> bool:
+        """Whether a network is made for this task."""
+        return isinstance(network, BaseClassifier)
+
+    @staticmethod
+    def logits_site(dissection: Dissection) -> str:
+        """The module that returns the logits: the last one to run."""
+        return dissection.top_level()[-1]
+
+    @staticmethod
+    def head_site(dissection: Dissection) -> Optional[str]:
+        """The module whose feature the head is given, None where a
+        classifier (of timm, say) is one single module."""
+        top_level = dissection.top_level()
+        return top_level[-2] if len(top_level) > 1 else None
+
+    @staticmethod
+    def score(logits: Tensor, data_samples: list) -> Optional[Tensor]:
+        """Accuracy in %, None where labels are mixed or not single."""
+        if not all('gt_label' in s and 'gt_score' not in s
+                   for s in data_samples):
+            return None
+        labels: List[Tensor] = [s.gt_label for s in data_samples]
+        if any(label.numel() != 1 for label in labels):
+            return None
+        return (logits.argmax(1) == torch.cat(labels)).float().mean() * 100

@@ -1,0 +1,36 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""The registries of scope ``mmhkt``, children of mmengine's.
+
+``type='mmhkt.Name'`` in any OpenMMLab config imports this file by itself, so
+a config needs no ``custom_imports`` to use what is registered here.
+"""
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+RUNNERS = Registry(
+    'runner', parent=MMENGINE_RUNNERS, locations=['mmhkt.runner'])
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper',
+    parent=MMENGINE_OPTIM_WRAPPERS,
+    locations=['mmhkt.runner'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmhkt.hooks'])
+DATASETS = Registry(
+    'dataset', parent=MMENGINE_DATASETS, locations=['mmhkt.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler',
+    parent=MMENGINE_DATA_SAMPLERS,
+    locations=['mmhkt.datasets'])
+TRANSFORMS = Registry(
+    'transform', parent=MMENGINE_TRANSFORMS, locations=['mmhkt.datasets'])
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    locations=['mmhkt.models', 'mmhkt.inheritance'])
+# How a child inherits: HKT, LePoKet, Alone, ...
+METHODS = Registry('method', scope='mmhkt', locations=['mmhkt.methods'])

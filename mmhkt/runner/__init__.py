@@ -1,0 +1,5 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from .inheritance_runner import InheritanceRunner
+from .optim_wrapper import AutocastOptimWrapper
+
+__all__ = ['AutocastOptimWrapper', 'InheritanceRunner']

@@ -1,0 +1,10 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from .checkpoint import (STRIP_MODULE, load_strictly, read_checkpoint,
+                         weights_of)
+from .names import nearest, one_of
+from .random import private_randomness, seed_everything
+
+__all__ = [
+    'STRIP_MODULE', 'load_strictly', 'nearest', 'one_of',
+    'private_randomness', 'read_checkpoint', 'seed_everything', 'weights_of'
+]

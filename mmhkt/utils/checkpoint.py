@@ -1,0 +1,165 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import os
+import re
+from collections import OrderedDict
+from contextlib import nullcontext
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import Tensor, nn
+
+from .names import nearest
+
+# As mmengine's load_checkpoint has it: (pattern, replacement) pairs.
+ReviseKeys = Sequence[Tuple[str, str]]
+STRIP_MODULE = ((r'^module\.', ''), )
+
+
+def read_checkpoint(
+        source: Union[str, Path],
+        trusted: bool = False,
+        map_location: Union[str, torch.device, Callable] = 'cpu') -> dict:
+    """Read a checkpoint without running what may be hidden in it.
+
+    Args:
+        source (str | Path): A file, or an ``http(s)://`` address (kept in
+            torch's hub folder).
+        trusted (bool): Read it by pickle, which runs any code that the
+            file's author put in. Defaults to False: tensors, plain values
+            and NumPy arrays only.
+        map_location: As in :func:`torch.load`. Defaults to ``'cpu'``.
+
+    Returns:
+        dict: What the file holds.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is truncated, no checkpoint, or needs pickle.
+    """
+    source = str(source)
+    options = dict(map_location=map_location, weights_only=not trusted)
+    try:
+        with _harmless_allowed():
+            if source.startswith(('http://', 'https://')):
+                checkpoint = torch.hub.load_state_dict_from_url(
+                    source, **options)
+            else:
+                checkpoint = torch.load(_existing(source), **options)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        blocked = re.search(r'Unsupported \w+:? (?:GLOBAL )?(\S+)', str(error))
+        if isinstance(error, UnpicklingError) and blocked:
+            raise ValueError(
+                f'The checkpoint "{source}" holds more than weights '
+                f'({blocked.group(1)}) and could only be read by pickle, '
+                'which runs any code that its author put in. If you trust '
+                'the author, set trusted=True beside its path.') from error
+        raise ValueError(
+            f'The checkpoint "{source}" cannot be read: it is truncated or '
+            'no PyTorch checkpoint '
+            f'({type(error).__name__}: {str(error)[:200]}).') from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'The checkpoint "{source}" holds a {type(checkpoint).__name__}, '
+            'not a dict of weights.')
+    return checkpoint
+
+
+def weights_of(checkpoint: dict,
+               revise_keys: ReviseKeys = STRIP_MODULE) -> Dict[str, Tensor]:
+    """The weights in a checkpoint, renamed.
+
+    Args:
+        checkpoint (dict): With the weights under ``'state_dict'``, or itself
+            the weights.
+        revise_keys (Sequence[tuple[str, str]]): Pairs of a regular expression
+            and its replacement, applied one after another to every key.
+            Defaults to cutting off ``'module.'``.
+    """
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    revised = OrderedDict()
+    for key, value in state_dict.items():
+        for pattern, replacement in revise_keys:
+            key = re.sub(pattern, replacement, key)
+        revised[key] = value
+    return revised
+
+
+def load_strictly(network: nn.Module, weights: Dict[str, Tensor],
+                  what: str) -> None:
+    """Load weights of which every key and shape must fit.
+
+    Args:
+        network (nn.Module): What they are loaded into.
+        weights (dict[str, Tensor]): See :func:`weights_of`.
+        what (str): What the error calls them.
+
+    Raises:
+        ValueError: If not; lists what is missing, foreign or of another
+            shape.
+    """
+    own = network.state_dict()
+    # Older files have no counter of batches; torch itself adds it.
+    missing = [
+        key for key in own
+        if key not in weights and not key.endswith('num_batches_tracked')
+    ]
+    foreign = [key for key in weights if key not in own]
+    reshaped = [
+        f'{key} {tuple(weights[key].shape)} instead of '
+        f'{tuple(own[key].shape)}' for key in own
+        if key in weights and weights[key].shape != own[key].shape
+    ]
+    if missing or foreign or reshaped:
+        problems = [
+            f'{len(keys)} {name}: {", ".join(keys[:4])}' +
+            (', ...' if len(keys) > 4 else '')
+            for name, keys in (('missing', missing), ('foreign', foreign),
+                               ('of another shape', reshaped)) if keys
+        ]
+        hint = ''
+        if missing and foreign:
+            hint = (f' ("{foreign[0]}" is foreign; '
+                    f'{nearest(foreign[0], missing, most=1)}; see '
+                    'revise_keys)')
+        raise ValueError(f'{what} does not fit the network. '
+                         f'Weights {"; ".join(problems)}{hint}.')
+    network.load_state_dict(weights, strict=True)
+
+
+def _existing(source: str) -> Path:
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    folder = path.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f'There is no checkpoint "{source}": the folder '
+            f'"{folder}" does not exist (working folder: {os.getcwd()}).')
+    names = [entry.name for entry in folder.iterdir() if entry.is_file()]
+    raise FileNotFoundError(f'There is no checkpoint "{source}"; in that '
+                            f'folder, {nearest(path.name, names)}.')
+
+
+def _harmless_allowed():
+    """Allow what OpenMMLab's checkpoints hold beside tensors: NumPy arrays
+    and scalars, in the log history and the data set's description."""
+    core = np._core if hasattr(np, '_core') else np.core
+    dtypes: List[Any] = [
+        type(np.dtype(kind))
+        for kind in ('bool', 'uint8', 'int32', 'uint32', 'int64', 'uint64',
+                     'float32', 'float64')
+    ]
+    harmless = [
+        HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct,
+        core.multiarray.scalar, slice, *dict.fromkeys(dtypes)
+    ]
+    if hasattr(torch.serialization, 'safe_globals'):
+        return torch.serialization.safe_globals(harmless)
+    torch.serialization.add_safe_globals(harmless)  # torch 2.4
+    return nullcontext()

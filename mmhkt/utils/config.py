@@ -1,0 +1,346 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What every tool does between its command line and a runner."""
+import logging
+import os.path as osp
+import re
+import warnings
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+import mmengine.logging
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config.utils import MODULE2PACKAGE, ConfigParsingError
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .names import nearest
+
+
+class ConfigError(ValueError):
+    """A config that cannot do what the command line asks of it."""
+
+
+# What the user got wrong, as opposed to what is wrong in this code.
+CONFIG_ERRORS = (ConfigError, ConfigParsingError, FileNotFoundError,
+                 ModuleNotFoundError)
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add the flags that training and testing share, under OpenMMLab's names.
+
+    Args:
+        parser (ArgumentParser): The tool's parser.
+    """
+    parser.add_argument(
+        '--no-pin-memory',
+        action='store_true',
+        help='turn off pin_memory in every dataloader')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings that override the config, as key=value; a list is '
+        'written key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]", '
+        'quoted and without blanks')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what starts the processes of a distributed run')
+    # Which of the two spellings a launcher passes depends on torch's version.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def quieten() -> None:
+    """Silence what the libraries say on import that no user can act on.
+
+    Only for tools: it changes process-wide settings.
+    """
+    warnings.filterwarnings('ignore', message='.*torch.jit')
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScale')
+    print_log = mmengine.logging.print_log
+
+    def print_log_of_level(msg, logger=None, level=logging.INFO) -> None:
+        # Without a logger the original prints whatever the level, among it
+        # the debug message that the optional package OneDL is not there.
+        if logger is not None or level >= logging.INFO:
+            print_log(msg, logger, level)
+
+    mmengine.logging.print_log = print_log_of_level
+
+
+def _spell(path: Path) -> str:
+    """A config's path as one would type it."""
+    folder, inside, name = path.as_posix().partition('/.mim/configs/')
+    if inside:
+        return f'{Path(folder).name}::{name}'
+    relative = osp.relpath(path)
+    return str(path) if relative.startswith('..') else relative
+
+
+def _candidates(path: Path) -> List[str]:
+    """Files as deep below the last folder that exists as ``path`` would be."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    depth = len(path.relative_to(folder).parts)
+    pattern = '/'.join(['*'] * (depth - 1) + [f'*{path.suffix or ".py"}'])
+    return [_spell(found) for found in sorted(folder.glob(pattern))]
+
+
+def _explain(path: str, error: FileNotFoundError) -> str:
+    """Say which file a config misses and what is there in its place."""
+    # mmengine and `open` both quote the path, each in its own way.
+    quoted = re.search(r'["\'](.+?)["\']', str(error))
+    if quoted is None:
+        return f'config {path}: {error}'
+    missing = Path(osp.normpath(quoted[1]))
+    if '.mim' in missing.parts:
+        mim = Path(str(missing).partition('.mim')[0], '.mim')
+        if not mim.exists():
+            return (f'{mim.parent.name} was not installed, so its configs are '
+                    f'not found: run "pip install -e ." next to {mim.parent}')
+    what = f'there is no config {_spell(missing)}'
+    if missing != Path(osp.normpath(path)) and '::' not in path:
+        what += f', on which {path} is based'
+    hint = nearest(_spell(missing), _candidates(missing), most=3)
+    return f'{what}; {hint}'
+
+
+def _resolve(path: str) -> str:
+    """Turn ``package::dir/name.py`` into a path, leave others alone.
+
+    ``Config.fromfile`` understands this notation in ``_base_`` only.
+    """
+    if '::' not in path:
+        return path
+    package = path.partition('::')[0]
+    if package not in MODULE2PACKAGE:
+        raise ConfigError(f'no package "{package}" with configs is known; '
+                          f'{nearest(package, MODULE2PACKAGE)}')
+    try:
+        return Config._get_cfg_path(path, '')[0]
+    except ValueError as error:
+        raise ConfigError(f'config {path}: {error}') from None
+
+
+def load_config(path: str, options: Optional[dict] = None) -> Config:
+    """Load a config.
+
+    Args:
+        path (str): A file, or ``package::dir/name.py`` for a config that an
+            installed package brings.
+        options (dict, optional): Settings that override the file's.
+
+    Returns:
+        Config: The config with the options merged into it.
+
+    Raises:
+        FileNotFoundError: If the file or one of its bases does not exist. The
+            message is one line and ends with the nearest names that do.
+        ConfigError: If a package is unknown, or the options do not fit the
+            config.
+    """
+    path = str(path)
+    try:
+        cfg = Config.fromfile(_resolve(path))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_explain(path, error)) from None
+    except AssertionError as error:
+        # How mmengine refuses `_base_ = 'unknown::...'`.
+        if 'does not support to load' not in str(error):
+            raise
+        raise ConfigError(f'config {path}: {error}') from None
+    except SyntaxError as error:
+        # `<unknown>` is the config itself, not a module that it imports.
+        if error.filename != '<unknown>':
+            raise
+        raise ConfigError(
+            f'config {path}, line {error.lineno}: {error.msg}') from None
+    try:
+        cfg.merge_from_dict(options or {})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f'--cfg-options: {error.args[0]}') from None
+    return cfg
+
+
+def require(cfg: Config, names: Sequence[str]) -> None:
+    """Refuse a config, such as one of ``_base_``, that is only a part."""
+    absent = [name for name in names if cfg.get(name) is None]
+    if absent:
+        raise ConfigError(f'config {cfg.filename} has no {", ".join(absent)}')
+
+
+def set_work_dir(cfg: Config, path: str, work_dir: Optional[str]) -> None:
+    """Set where a run writes: command line, else config, else its name.
+
+    Args:
+        cfg (Config): Changed in place.
+        path (str): The config's path.
+        work_dir (str, optional): What the command line says.
+    """
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('./work_dirs', Path(path).stem)
+
+
+def set_dataloader_defaults(cfg: Config,
+                            names: Sequence[str],
+                            no_pin_memory: bool = False,
+                            no_persistent_workers: bool = False) -> None:
+    """Give dataloaders what mmpretrain's tools give them.
+
+    Args:
+        cfg (Config): Changed in place.
+        names (Sequence[str]): Which dataloaders.
+        no_pin_memory (bool): Turn ``pin_memory`` off, whatever the config
+            says. Defaults to False.
+        no_persistent_workers (bool): The same for ``persistent_workers``.
+            Defaults to False.
+    """
+    for name in names:
+        loader = cfg.get(name)
+        if loader is None:
+            continue
+        loader.setdefault('pin_memory', get_device() != 'cpu')
+        # torch refuses workers that persist where there are none.
+        loader.setdefault('persistent_workers',
+                          loader.get('num_workers', 0) > 0)
+        if cfg.get('default_scope') != 'mmseg':
+            # mmseg's images may differ in size, so they cannot be stacked.
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+        if no_pin_memory:
+            loader.pin_memory = False
+        if no_persistent_workers:
+            loader.persistent_workers = False
+
+
+def set_amp(cfg: Config, amp: bool = False) -> None:
+    """Choose the mixed precision that this machine can do.
+
+    mmengine's ``AmpOptimWrapper`` refuses to run without an accelerator; its
+    place is then taken by autocast to bfloat16, which needs no loss scaling.
+
+    Args:
+        cfg (Config): Changed in place.
+        amp (bool): Turn mixed precision on. Defaults to False, which only
+            fits a config that turns it on to the machine.
+    """
+    wrapper = cfg.get('optim_wrapper')
+    if wrapper is None:
+        return
+    if amp:
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+    kind = wrapper.get('type', '')
+    kind = kind if isinstance(kind, str) else kind.__name__
+    if kind.split('.')[-1] == 'AmpOptimWrapper' and get_device() == 'cpu':
+        wrapper.type = 'mmhkt.AutocastOptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+
+
+def merge_train_args(cfg: Config, args: Namespace) -> None:
+    """Merge the command line of ``tools/train.py`` into a config.
+
+    Args:
+        cfg (Config): Changed in place.
+        args (Namespace): What the tool's parser returns.
+
+    Raises:
+        ConfigError: If the config lacks what a flag is about.
+    """
+    require(cfg, ('model', 'train_cfg', 'train_dataloader', 'optim_wrapper'))
+    cfg.launcher = args.launcher
+    set_work_dir(cfg, args.config, args.work_dir)
+    set_amp(cfg, args.amp)
+    set_dataloader_defaults(
+        cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'),
+        args.no_pin_memory, args.no_persistent_workers)
+
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if cfg.get('auto_scale_lr') is None:
+            raise ConfigError(
+                '--auto-scale-lr: the config does not say for which batch '
+                'size its learning rate is; set auto_scale_lr = '
+                'dict(base_batch_size=...)')
+        cfg.auto_scale_lr.enable = True
+
+
+def merge_test_args(cfg: Config, args: Namespace) -> None:
+    """Merge the command line of ``tools/test.py`` into a config.
+
+    Args:
+        cfg (Config): Changed in place.
+        args (Namespace): What the tool's parser returns.
+
+    Raises:
+        ConfigError: If the config lacks what a flag is about.
+    """
+    require(cfg, ('model', 'test_cfg', 'test_dataloader', 'test_evaluator'))
+    cfg.launcher = args.launcher
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
+    set_work_dir(cfg, args.config, args.work_dir)
+    set_amp(cfg)
+    set_dataloader_defaults(cfg, ('test_dataloader', ), args.no_pin_memory)
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir is not None:
+        _turn_on_drawing(cfg, args)
+    if args.tta:
+        _turn_on_tta(cfg)
+
+
+def _turn_on_drawing(cfg: Config, args: Namespace) -> None:
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise ConfigError(
+            '--show, --show-dir: the config has no default_hooks.'
+            'visualization; set it to dict(type="VisualizationHook")')
+    hook.update(
+        show=args.show, wait_time=args.wait_time, interval=args.interval)
+    if hook.type.endswith('SegVisualizationHook'):
+        # mmseg's hook has no folder of its own, its visualizer has.
+        hook.draw = True
+        if args.show_dir is not None:
+            cfg.visualizer.save_dir = args.show_dir
+    else:
+        hook.enable = True
+        hook.out_dir = args.show_dir
+
+
+def _turn_on_tta(cfg: Config) -> None:
+    pipeline = cfg.test_dataloader.dataset.get('pipeline')
+    if cfg.get('tta_model') is None:
+        if cfg.get('default_scope') == 'mmseg':
+            raise ConfigError(
+                '--tta: the config has no tta_model; set it to '
+                'dict(type="SegTTAModel"), and tta_pipeline with it')
+        cfg.tta_model = dict(type='mmpretrain.AverageClsScoreTTA')
+    if cfg.get('tta_pipeline') is None:
+        if not pipeline:
+            raise ConfigError('--tta: the config has neither tta_pipeline '
+                              'nor test_dataloader.dataset.pipeline')
+        # The last step packs; the image is packed as it is and flipped.
+        flips = [dict(type='RandomFlip', prob=prob) for prob in (1., 0.)]
+        cfg.tta_pipeline = pipeline[:-1] + [
+            dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
+        ]
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that a config asks for, mmengine's if it asks none."""
+    if cfg.get('runner_type') is not None:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)

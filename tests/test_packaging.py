@@ -1,0 +1,116 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+IGNORED = shutil.ignore_patterns('.git', '.venv', 'venv', 'build', 'dist',
+                                 'work_dirs', 'data', '*.egg-info', '.mim',
+                                 '__pycache__', '.*_cache')
+
+
+@pytest.fixture(scope='module')
+def checkout(tmp_path_factory):
+    """A copy of the source tree, since building writes into it."""
+    target = tmp_path_factory.mktemp('checkout') / 'mmhkt'
+    shutil.copytree(ROOT, target, ignore=IGNORED)
+    return target
+
+
+def build(checkout, what, target):
+    """What pip does, without a download: call the build backend."""
+    target.mkdir(exist_ok=True)
+    code = (f'from setuptools import build_meta; '
+            f'print(build_meta.{what}({str(target)!r}))')
+    run = subprocess.run([sys.executable, '-c', code],
+                         cwd=checkout,
+                         capture_output=True,
+                         text=True)
+    assert run.returncode == 0, run.stderr
+    return target / run.stdout.split()[-1]
+
+
+def files(root, *folders):
+    return {
+        path.relative_to(root).as_posix()
+        for folder in folders for path in (root / folder).rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }
+
+
+def assert_wheel_is_complete(wheel, checkout):
+    expected = {
+        f'mmhkt/.mim/{name}'
+        for name in files(checkout, 'configs', 'tools') | {'model-index.yml'}
+    } | {
+        name
+        for name in files(checkout, 'mmhkt') if '/.mim/' not in name
+    }
+    names = zipfile.ZipFile(wheel).namelist()
+    # Neither tests nor anything else goes in, and no `__init__.py` is missing.
+    assert sorted(name for name in names
+                  if '.dist-info/' not in name) == sorted(expected)
+
+
+@pytest.mark.slow
+def test_wheel(checkout, tmp_path):
+    wheel = build(checkout, 'build_wheel', tmp_path / 'first')
+    assert_wheel_is_complete(wheel, checkout)
+    assert not (checkout / 'mmhkt' / '.mim').exists()
+
+
+@pytest.mark.slow
+def test_wheel_after_a_file_was_removed(checkout, tmp_path):
+    (checkout / 'configs' / 'gone.py').touch()
+    (checkout / 'mmhkt' / 'gone.py').touch()
+    build(checkout, 'build_wheel', tmp_path / 'first')
+    (checkout / 'configs' / 'gone.py').unlink()
+    (checkout / 'mmhkt' / 'gone.py').unlink()
+    assert_wheel_is_complete(
+        build(checkout, 'build_wheel', tmp_path / 'second'), checkout)
+
+
+@pytest.mark.slow
+def test_editable_links_and_a_later_wheel_is_not_harmed(checkout, tmp_path):
+    for turn in range(2):  # a second install finds the links of the first
+        build(checkout, 'build_editable', tmp_path / f'editable{turn}')
+        mim = checkout / 'mmhkt' / '.mim'
+        assert sorted(os.listdir(mim)) == [
+            'configs', 'model-index.yml', 'tools'
+        ]
+        for name in os.listdir(mim):
+            assert (mim / name).resolve() == checkout / name
+            # Relative, so that the folder can be moved.
+            assert not os.path.isabs(os.readlink(mim / name))
+    assert_wheel_is_complete(
+        build(checkout, 'build_wheel', tmp_path / 'late'), checkout)
+
+
+@pytest.mark.slow
+def test_sdist_builds_the_same_wheel(checkout, tmp_path):
+    archive = build(checkout, 'build_sdist', tmp_path / 'sdist')
+    with tarfile.open(archive) as tar:
+        names = [name.partition('/')[2] for name in tar.getnames()]
+        tar.extractall(tmp_path, filter='data')
+    assert not [name for name in names if '.mim' in name]
+    unpacked = tmp_path / archive.name[:-len('.tar.gz')]
+    assert_wheel_is_complete(
+        build(unpacked, 'build_wheel', tmp_path / 'wheel'), checkout)
+
+
+def test_model_index_names_every_metafile():
+    # One that is named but absent breaks every `mmhkt::` config.
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert sorted(index['Import']) == sorted(
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / 'configs').rglob('metafile.yml'))
+    for name in index['Import']:
+        for model in yaml.safe_load((ROOT / name).read_text())['Models']:
+            assert (ROOT / model['Config']).is_file(), model['Config']
