@@ -23,7 +23,7 @@ demo: env
 	$(PY) tools/demo.py $(ARGS)
 
 test: env
-	$(PY) -m pytest tests --durations=10 $(ARGS)
+	$(PY) -m pytest --durations=10 $(ARGS)
 
 env: $(STAMP)
 

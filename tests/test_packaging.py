@@ -11,16 +11,21 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-IGNORED = shutil.ignore_patterns('.git', '.venv', 'venv', 'build', 'dist',
-                                 'work_dirs', 'data', '*.egg-info', '.mim',
-                                 '__pycache__', '.*_cache')
+FOLDERS = ('configs', 'mmhkt', 'tools')
 
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
-    """A copy of the source tree, since building writes into it."""
-    target = tmp_path_factory.mktemp('checkout') / 'mmhkt'
-    shutil.copytree(ROOT, target, ignore=IGNORED)
+    """A copy of what is packed, since building writes into the tree."""
+    target = tmp_path_factory.mktemp('checkout')
+    for name in FOLDERS:
+        shutil.copytree(
+            ROOT / name,
+            target / name,
+            ignore=shutil.ignore_patterns('.mim', '__pycache__'))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy2(path, target)
     return target
 
 
@@ -40,7 +45,8 @@ def build(checkout, what, target):
 def files(root, *folders):
     return {
         path.relative_to(root).as_posix()
-        for folder in folders for path in (root / folder).rglob('*')
+        for folder in folders
+        for path in (root / folder).rglob('*')
         if path.is_file() and '__pycache__' not in path.parts
     }
 
@@ -49,10 +55,8 @@ def assert_wheel_is_complete(wheel, checkout):
     expected = {
         f'mmhkt/.mim/{name}'
         for name in files(checkout, 'configs', 'tools') | {'model-index.yml'}
-    } | {
-        name
-        for name in files(checkout, 'mmhkt') if '/.mim/' not in name
-    }
+    } | {name
+         for name in files(checkout, 'mmhkt') if '/.mim/' not in name}
     names = zipfile.ZipFile(wheel).namelist()
     # Neither tests nor anything else goes in, and no `__init__.py` is missing.
     assert sorted(name for name in names
@@ -82,9 +86,8 @@ def test_editable_links_and_a_later_wheel_is_not_harmed(checkout, tmp_path):
     for turn in range(2):  # a second install finds the links of the first
         build(checkout, 'build_editable', tmp_path / f'editable{turn}')
         mim = checkout / 'mmhkt' / '.mim'
-        assert sorted(os.listdir(mim)) == [
-            'configs', 'model-index.yml', 'tools'
-        ]
+        assert sorted(
+            os.listdir(mim)) == ['configs', 'model-index.yml', 'tools']
         for name in os.listdir(mim):
             assert (mim / name).resolve() == checkout / name
             # Relative, so that the folder can be moved.

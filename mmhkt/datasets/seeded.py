@@ -5,7 +5,7 @@ from mmengine.dist import get_rank
 from torch.utils.data import Dataset, Sampler
 
 from mmhkt.registry import DATA_SAMPLERS, DATASETS
-from mmhkt.utils import seed_everything
+from mmhkt.utils import seed_cpu
 
 
 class SeededIndex(int):
@@ -82,7 +82,7 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):
-            seed_everything(*index.key)
+            seed_cpu(*index.key)
         return self.dataset[index]
 
     def __len__(self) -> int:

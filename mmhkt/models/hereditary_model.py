@@ -121,23 +121,27 @@ class HereditaryModel(BaseModel):
 
     def pairing(self) -> Table:
         """The sites of all methods: shapes, adapters and costs."""
-        table = Table(title='Pairing')
+        table = Table(title='Pairing', caption_justify='left')
         for column in ('method', 'child', 'shape', 'parent', 'shape',
-                       'adapter', 'extra parameters', 'runs again'):
-            table.add_column(column, overflow='fold')
+                       'adapter', 'extra parameters'):
+            table.add_column(column, no_wrap=column in ('child', 'parent'))
+        notes = [f'native loss x {self.methods[0].weights["native"]:g}']
         for method in self.methods:
-            for site, row in zip(method.sites, method.describe()):
+            rows = method.describe()
+            for site, row in zip(method.sites, rows):
                 table.add_row(method.name, site.child, str(site.child_layout),
                               site.parent, str(site.parent_layout),
-                              row['adapter'], f'{row["parameters"]:,}',
-                              row['reruns'])
+                              row['adapter'], f'{row["parameters"]:,}')
+            notes += [
+                f'{method.name} runs once more: {what}'
+                for what in dict.fromkeys(row['reruns'] for row in rows)
+            ]
         extra = sum(p.numel() for p in self.transfer_parameters())
-        caption = (f'native loss x {self.methods[0].weights["native"]:g}, '
-                   f'{extra:,} parameters in training only')
+        notes.append(f'learned in training only: {extra:,} parameters')
         if self.parent is not None:
-            caption += ("; the parent's input is re-normalised: "
-                        f'{self.parent.renormalise.extra_repr()}')
-        table.caption = caption
+            notes.append("the parent's input is re-normalised: "
+                         f'{self.parent.renormalise.extra_repr()}')
+        table.caption = '\n'.join(notes)
         return table
 
     def _apply(self, fn, *args, **kwargs):

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
+from mmhkt.utils.config import load_config
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, read_checkpoint,
                          weights_of)
 
@@ -83,6 +84,7 @@ class Parent(nn.Module):
                 "No parent is given: add parent=dict(config='...', "
                 "checkpoint='...') to the config, or train the child alone "
                 "with method=dict(type='mmhkt.Alone').")
+        cfg = {name: value for name, value in cfg.items() if name != '_scope_'}
         for name in cfg:
             if name not in SETTINGS:
                 raise ValueError(f'parent has no setting "{name}"; '
@@ -208,7 +210,7 @@ def channel_order_of(cfg: Config) -> Optional[str]:
 
 def _config_of(config: Union[str, dict]) -> Config:
     if isinstance(config, str):
-        config = Config.fromfile(config)
+        config = load_config(config)
     elif not isinstance(config, Config):
         config = Config(dict(config))
     if 'model' not in config:

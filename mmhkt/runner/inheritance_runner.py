@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import inspect
 import os
 import os.path as osp
 from pathlib import Path
@@ -76,7 +77,15 @@ class InheritanceRunner(Runner):
             }
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def _make_ready(self, train: bool) -> None:
+    def prepare(self, train: bool) -> None:
+        """Make the model what it has to be for training, or for testing.
+
+        :meth:`train`, :meth:`val` and :meth:`test` do this themselves.
+
+        Args:
+            train (bool): Whether the child will be trained: it is then
+                joined with parent and methods.
+        """
         if self._ready:
             return
         if train:
@@ -123,17 +132,17 @@ class InheritanceRunner(Runner):
         """Launch training; see the Runner."""
         if self._train_loop is None:
             return super().train()  # raises the Runner's own error
-        self._make_ready(train=True)
+        self.prepare(train=True)
         return super().train()
 
     def val(self) -> dict:
         """Launch validation of the child; see the Runner."""
-        self._make_ready(train=False)
+        self.prepare(train=False)
         return super().val()
 
     def test(self) -> dict:
         """Launch testing of the child; see the Runner."""
-        self._make_ready(train=False)
+        self.prepare(train=False)
         return super().test()
 
     def setup_env(self, env_cfg: Dict) -> None:
@@ -288,12 +297,20 @@ def _methods_of(cfg: Union[dict, List[dict], None]) -> List:
             f'config; known: {", ".join(METHODS.module_dict)}.')
     methods = []
     for one in cfg if isinstance(cfg, (list, tuple)) else [cfg]:
-        name = one.get('type')
-        if isinstance(name, str) and METHODS.get(name) is None:
+        settings = dict(one)
+        settings.pop('_scope_', None)
+        name = settings.pop('type', None)
+        method = METHODS.get(name) if isinstance(name, str) else name
+        if method is None:
             known = [f'mmhkt.{known}' for known in METHODS.module_dict]
             raise ValueError(
-                f'There is no method "{name}"; {nearest(name, known)}.')
-        methods.append(METHODS.build(one))
+                f'There is no method "{name}"; {nearest(str(name), known)}.')
+        accepted = list(inspect.signature(method).parameters)
+        for setting in settings:
+            if setting not in accepted:
+                raise ValueError(f'{name} has no setting "{setting}"; '
+                                 f'{nearest(setting, accepted)}.')
+        methods.append(method(**settings))
     return methods
 
 

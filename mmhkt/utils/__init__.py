@@ -2,9 +2,10 @@
 from .checkpoint import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
 from .names import nearest, one_of
-from .random import private_randomness, seed_everything
+from .random import private_randomness, seed_cpu, seed_everything
 
 __all__ = [
     'STRIP_MODULE', 'load_strictly', 'nearest', 'one_of',
-    'private_randomness', 'read_checkpoint', 'seed_everything', 'weights_of'
+    'private_randomness', 'read_checkpoint', 'seed_cpu', 'seed_everything',
+    'weights_of'
 ]

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
 from torch import Tensor, nn
 
 from .names import nearest
@@ -159,7 +160,16 @@ def _harmless_allowed():
         HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct,
         core.multiarray.scalar, slice, *dict.fromkeys(dtypes)
     ]
-    if hasattr(torch.serialization, 'safe_globals'):
+    if digit_version(torch.__version__) >= digit_version('2.6'):
+        # A history is stored with its methods, by `getattr`.
+        harmless.append((_history_method, 'builtins.getattr'))
         return torch.serialization.safe_globals(harmless)
-    torch.serialization.add_safe_globals(harmless)  # torch 2.4
+    # Older torch cannot put another function in the place of a name.
+    torch.serialization.add_safe_globals([*harmless, getattr])
     return nullcontext()
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    if owner is not HistoryBuffer and not isinstance(owner, HistoryBuffer):
+        raise UnpicklingError(f'Unsupported getattr: {owner!r}.{name}')
+    return getattr(owner, name)

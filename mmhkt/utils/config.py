@@ -126,6 +126,23 @@ def _resolve(path: str) -> str:
         raise ConfigError(f'config {path}: {error}') from None
 
 
+def _rescope(node, scope: str) -> None:
+    """Look the names in our own base configs up in their default scope.
+
+    mmengine marks everything that comes from ``_base_ = 'mmhkt::...'`` as
+    named in the scope mmhkt. But those configs name what is OpenMMLab's as
+    its own configs do, and only what is ours with ``mmhkt.`` before it.
+    """
+    if isinstance(node, dict):
+        if node.get('_scope_') == 'mmhkt':
+            node['_scope_'] = scope
+        for value in node.values():
+            _rescope(value, scope)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _rescope(value, scope)
+
+
 def load_config(path: str, options: Optional[dict] = None) -> Config:
     """Load a config.
 
@@ -159,6 +176,7 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
             raise
         raise ConfigError(
             f'config {path}, line {error.lineno}: {error.msg}') from None
+    _rescope(cfg._cfg_dict, cfg.get('default_scope', 'mmpretrain'))
     try:
         cfg.merge_from_dict(options or {})
     except (AttributeError, KeyError, TypeError) as error:

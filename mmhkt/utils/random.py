@@ -7,17 +7,26 @@ import numpy as np
 import torch
 
 
-def seed_everything(*key: int) -> None:
-    """Seed Python, NumPy and torch (all devices) from a tuple of integers.
+def seed_cpu(*key: int) -> None:
+    """Seed Python, NumPy and torch's CPU generator from several integers.
 
     Args:
-        *key (int): Non-negative, for instance seed, rank and iteration.
-            Different tuples give independent streams.
+        *key (int): Non-negative, for instance seed, epoch and number.
+            Different keys give independent streams.
     """
     words = np.random.SeedSequence(key).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])
-    torch.manual_seed(int(words[2]))
+    # torch.manual_seed visits every backend, which costs more than the
+    # augmentation of a small image does.
+    torch.default_generator.manual_seed(int(words[2]))
+
+
+def seed_everything(*key: int) -> None:
+    """As :func:`seed_cpu`, and the generators of all GPUs."""
+    seed_cpu(*key)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(torch.initial_seed())
 
 
 @contextmanager

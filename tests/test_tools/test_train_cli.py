@@ -107,8 +107,8 @@ def test_test_flags_are_mmpretrains(test_args, capsys):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / 'configs' / 'hkt').mkdir(parents=True)
-    (tmp_path / 'configs' / 'hkt' / 'child_cifar10.py').write_text(
-        'a = dict(b=1, c=[1, 2])')
+    (tmp_path / 'configs' / 'hkt' /
+     'child_cifar10.py').write_text('a = dict(b=1, c=[1, 2])')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,0 +1,19 @@
+# 4 epochs, for a look at real data on a CPU
+
+# optimizer
+optim_wrapper = dict(
+    optimizer=dict(
+        type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4))
+# learning policy: the cosine ends with the last epoch, whatever
+# `train_cfg.max_epochs` is
+param_scheduler = dict(
+    type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)
+
+# train, val, test setting
+train_cfg = dict(by_epoch=True, max_epochs=4, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+
+# NOTE: `auto_scale_lr` is for automatically scaling LR
+# based on the actual training batch size.
+auto_scale_lr = dict(base_batch_size=128)

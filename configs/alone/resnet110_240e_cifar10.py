@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/resnet110_cifar.py', '../_base_/datasets/cifar10.py',
+    '../_base_/schedules/cifar_common.py', '../_base_/methods/alone.py',
+    '../_base_/default_runtime.py'
+]
+
+train_dataloader = dict(batch_size=64)

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/resnet32x4_cifar.py', '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_common.py', '../_base_/methods/alone.py',
+    '../_base_/default_runtime.py'
+]
+
+model = dict(head=dict(num_classes=100))
+train_dataloader = dict(batch_size=64)

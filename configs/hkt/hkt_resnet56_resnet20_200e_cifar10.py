@@ -1,0 +1,6 @@
+_base_ = '../alone/resnet20_200e_cifar10.py'
+
+parent = dict(
+    config='mmhkt::alone/resnet56_200e_cifar10.py',
+    checkpoint='work_dirs/resnet56_200e_cifar10/child.pth')
+method = dict(type='mmhkt.HKT')

@@ -1,0 +1,28 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _found(variable: str, default: Path, what: str) -> Path:
+    path = Path(os.environ.get(variable) or default)
+    if not path.exists():
+        pytest.skip(f'{what} is not at {path}; {variable} says where it is')
+    return path
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Folder of the test material that is not part of the repository."""
+    return _found('MMHKT_SHARED_DATA', ROOT.parent / 'shared' / 'data',
+                  'the shared test material')
+
+
+@pytest.fixture
+def cifar10_npz() -> Path:
+    """CIFAR-10 as one file of arrays."""
+    return _found('MMHKT_CIFAR10_NPZ', ROOT / 'data' / 'cifar10.npz',
+                  'CIFAR-10')

@@ -1,0 +1,215 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import pytest
+import torch
+from torch import nn
+
+from mmhkt.inheritance import Dissection, Layout
+from mmhkt.inheritance.dissection import exchanged
+
+
+def conv(before, after, stride=1):
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after),
+        nn.ReLU())
+
+
+class Backbone(nn.Module):
+    """Two stages, of which the first has two blocks; both are returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.layer1 = nn.Sequential(conv(4, 4), conv(4, 4))
+        self.layer2 = nn.Sequential(conv(4, 8, 2))
+        self.unused = conv(4, 4)
+
+    def forward(self, x):
+        one = self.layer1(self.stem(x))
+        return one, self.layer2(one)
+
+
+class Head(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+class Net(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = Backbone()
+        self.neck = nn.AdaptiveAvgPool2d(1)
+        self.head = Head()
+
+    def forward(self, x):
+        x = self.neck(self.backbone(x)[-1]).flatten(1)
+        # Behind the back of hooks, as losses and necks are often called.
+        return self.head.forward(x)
+
+
+@pytest.fixture
+def net():
+    return Net()
+
+
+@pytest.fixture
+def dissection(net):
+    return Dissection(net, torch.rand(2, 3, 16, 16), 'child')
+
+
+def test_the_network_is_left_as_it_was(net):
+    net.train()
+    net.backbone.layer2.eval()
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    modes = {name: module.training for name, module in net.named_modules()}
+    Dissection(net, torch.rand(2, 3, 16, 16), 'child')
+    assert modes == {n: m.training for n, m in net.named_modules()}
+    assert all(
+        torch.equal(value, state[name])
+        for name, value in net.state_dict().items())
+    assert not any('forward' in m.__dict__ for m in net.modules())
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_the_network_is_left_as_it_was_after_an_error(net):
+    net.train()
+    with pytest.raises(RuntimeError):
+        Dissection(net, torch.rand(2, 5, 16, 16), 'child')
+    assert all(module.training for module in net.modules())
+    assert not any('forward' in m.__dict__ for m in net.modules())
+
+
+def test_top_level(dissection):
+    assert dissection.top_level() == ['backbone', 'neck', 'head']
+
+
+@pytest.mark.parametrize('site, expected', [
+    ('backbone', ('backbone', None)),
+    ('backbone[0]', ('backbone', 0)),
+    ('backbone[-1]', ('backbone', -1)),
+    ('backbone.layer1.0', ('backbone.layer1.0', None)),
+    ('backbone.layer1.-1', ('backbone.layer1.1', None)),
+    ('backbone.layer1.-1.-3', ('backbone.layer1.1.0', None)),
+    # of all modules, whatever they are called: stem, 1, 2 and unused
+    ('backbone.-2.0', ('backbone.layer2.0', None)),
+    ('-1.fc', ('head.fc', None)),
+])
+def test_split(dissection, site, expected):
+    assert dissection.split(site) == expected
+
+
+@pytest.mark.parametrize('site, words', [
+    ('backbone.layer3', [
+        'child has no module "backbone.layer3"', 'nearest:',
+        'backbone.layer1', 'backbone.layer2'
+    ]),
+    ('backbone.layer1.2', ['no module', 'backbone.layer1.1']),
+    ('backbone.layer1.-3', ['no module', 'backbone.layer1.1']),
+    ('bakbone', ['no module "bakbone"', 'nearest: backbone']),
+    ('', ['no module ""', 'valid:']),
+    ('backbone.unused', ['"backbone.unused" does not run', 'nearest:']),
+    ('backbone[2]', ['returns 2 feature(s)', '"backbone[2]"']),
+    ('backbone[-3]', ['returns 2 feature(s)', '"backbone[-3]"']),
+    ('backbone.stem[1]', ['returns 1 feature(s)', '"backbone.stem[1]"']),
+])
+def test_split_of_what_is_not_there(dissection, site, words):
+    with pytest.raises(ValueError) as error:
+        dissection.split(site)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_errors_name_the_role(net):
+    parent = Dissection(net, torch.rand(1, 3, 8, 8), 'parent')
+    with pytest.raises(ValueError, match='The parent has no module "nek"'):
+        parent.split('nek')
+
+
+@pytest.mark.parametrize('site, expected', [
+    ('backbone', Layout('map', 8, (4, 4), 0, 4.)),
+    ('backbone[0]', Layout('map', 4, (8, 8), 0, 2.)),
+    ('backbone.layer1', Layout('map', 4, (8, 8), 0, 2.)),
+    ('neck', Layout('map', 8, (1, 1), 0, 16.)),
+    ('head.fc', Layout('vector', 10)),
+])
+def test_layout(dissection, site, expected):
+    assert dissection.layout(site) == expected
+
+
+def test_layout_of_what_is_no_feature():
+
+    class Flat(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.flat = nn.Flatten(0)
+
+        def forward(self, x):
+            return self.flat(x)
+
+    dissection = Dissection(Flat(), torch.rand(2, 3, 4, 4), 'parent')
+    with pytest.raises(ValueError, match='parent.s "flat" cannot be a site'):
+        dissection.layout('flat')
+
+
+def test_first_and_last(dissection):
+    sites = ['neck', 'backbone.layer1.-1', 'head', 'backbone.layer2']
+    assert dissection.first(sites) == 'backbone.layer1.1'
+    assert dissection.last(sites) == 'head'
+    assert dissection.last(sites[:2]) == 'neck'
+
+
+def test_finished_before(dissection):
+    # the largest, and no part of them; the backbone itself is not finished
+    assert set(dissection.finished_before('backbone.layer2')) == {
+        'backbone.stem', 'backbone.layer1'
+    }
+    assert set(dissection.finished_before('backbone.layer1.1')) == {
+        'backbone.stem', 'backbone.layer1.0'
+    }
+    assert set(dissection.finished_before('head.fc')) == {'backbone', 'neck'}
+    assert dissection.finished_before('backbone.stem') == []
+
+
+def test_finished_before_with_a_module_that_runs_again():
+    """A module with calls before and after is not finished."""
+
+    class Twice(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.two(self.act(self.one(x))))
+
+    dissection = Dissection(Twice(), torch.rand(1, 3, 4, 4), 'child')
+    assert dissection.finished_before('two') == ['one']
+
+
+def test_stages(dissection):
+    # composite modules that the backbone calls; the stem is a convolution
+    assert dissection.stages() == {
+        'backbone.layer1': Layout('map', 4, (8, 8), 0, 2.),
+        'backbone.layer2': Layout('map', 8, (4, 4), 0, 4.),
+    }
+    assert list(dissection.stages('backbone.layer1')) == [
+        'backbone.layer1.0', 'backbone.layer1.1'
+    ]
+    assert dissection.stages('body') == {}
+
+
+def test_exchanged_puts_back_what_was_there():
+    one, two = nn.ReLU(), nn.ReLU()
+    own = two.forward = lambda x: x + 1
+    with pytest.raises(KeyError):
+        with exchanged({one: lambda x: x + 10, two: lambda x: x + 20}):
+            assert (one(1), two(1)) == (11, 21)
+            raise KeyError
+    assert 'forward' not in one.__dict__ and two.forward is own

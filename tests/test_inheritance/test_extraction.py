@@ -1,0 +1,356 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from mmhkt.inheritance import Dissection, Extraction
+
+CALLS = Counter()
+
+
+class Counted(nn.Module):
+    """Counts that its own computation is run."""
+
+    def __init__(self, name, module):
+        super().__init__()
+        self.name = name
+        self.module = module
+
+    def forward(self, x):
+        CALLS[self.name] += 1
+        return self.module(x)
+
+
+def block(name, before, after):
+    return Counted(
+        name,
+        nn.Sequential(
+            nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after),
+            nn.ReLU()))
+
+
+class Net(nn.Module):
+    """Three stages, all returned, of which the head is given the last."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = block('one', 3, 4)
+        self.two = block('two', 4, 4)
+        self.three = block('three', 4, 8)
+        self.body = Body(self)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = Counted('fc', nn.Linear(8, 10))
+
+    def forward(self, x):
+        x = self.pool(self.body(x)[-1]).flatten(1)
+        # Called as modules are whose hooks nobody shall see.
+        return self.fc.forward(x)
+
+
+class Body(nn.Module):
+
+    def __init__(self, net):
+        super().__init__()
+        self.blocks = [net.one, net.two, net.three]
+
+    def forward(self, x):
+        outs = []
+        for stage in self.blocks:
+            x = stage(x)
+            outs.append(x)
+        return tuple(outs)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Net()
+
+
+@pytest.fixture
+def image():
+    return torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def extraction(net, image):
+    found = Extraction(net, Dissection(net, image, 'child'), 'pool', 'fc')
+    CALLS.clear()
+    return found
+
+
+def bare(net):
+    return not any('forward' in module.__dict__ for module in net.modules())
+
+
+def replaced(net, image, **features):
+    """The whole network run by hand, with features in place of its own."""
+    x = image
+    for name in ('one', 'two', 'three'):
+        x = getattr(net, name)(x)
+        x = features.get(name, x)
+    return net.fc(net.pool(x).flatten(1))
+
+
+def double(x):
+    return 2 * x
+
+
+def test_record_keeps_what_was_wanted(net, image, extraction):
+    extraction.want(['two', 'body[0]', 'fc'])
+    with extraction.record():
+        logits = net(image)
+    assert torch.equal(extraction.feature('fc'), logits)
+    one = net.one(image)
+    assert torch.allclose(extraction.feature('body[0]'), one)
+    assert torch.allclose(extraction.feature('two'), net.two(one))
+    assert bare(net)
+    with pytest.raises(KeyError):
+        extraction.feature('three')
+
+
+def test_record_has_the_graph(net, image, extraction):
+    extraction.want(['two'])
+    with extraction.record():
+        net(image)
+    extraction.feature('two').sum().backward()
+    assert net.one.module[0].weight.grad.abs().sum() > 0
+    assert net.three.module[0].weight.grad is None
+
+
+def test_record_with_a_mixer_keeps_the_networks_own(net, image, extraction):
+    net.eval()
+    extraction.want(['two'])
+    with extraction.record({'two': double}):
+        mixed = net(image)
+    own = net.two(net.one(image))
+    assert torch.allclose(extraction.feature('two'), own)
+    assert torch.allclose(mixed, replaced(net, image, two=2 * own))
+    assert not torch.allclose(mixed, net(image))
+
+
+def test_forget(net, image, extraction):
+    extraction.want(['two'])
+    with extraction.record():
+        net(image)
+    extraction.forget()
+    with pytest.raises(KeyError):
+        extraction.feature('two')
+
+
+def test_rerun_equals_a_full_run_with_the_feature_replaced(
+        net, image, extraction):
+    net.eval()
+    extraction.want(['two'], rerun=True)
+    with extraction.record():
+        net(image)
+    new = torch.rand(2, 4, 4, 4)
+    with extraction.rerun({'two': lambda own: new}):
+        found = net(image)
+    assert torch.allclose(found, replaced(net, image, two=new))
+    # what the record holds is not replaced
+    assert torch.allclose(extraction.feature('two'), net.two(net.one(image)))
+    with extraction.rerun({'two': lambda own: own}):
+        found = net(image)
+    assert torch.equal(found, net(image))
+
+
+def test_rerun_at_several_sites(net, image, extraction):
+    """The mixture of the first site flows on to the second."""
+    net.eval()
+    extraction.want(['two', 'three'], rerun=True)
+    with extraction.record():
+        net(image)
+    own = net.two(net.one(image))
+    with extraction.rerun({'three': double, 'two': double}):
+        found = net(image)
+    three = 2 * net.three(2 * own)
+    assert torch.allclose(found, replaced(net, image, three=three), atol=1e-6)
+    with extraction.record({'three': double, 'two': double}):
+        assert torch.allclose(net(image), found, atol=1e-6)
+
+
+@pytest.mark.parametrize('site, again', [
+    ('one', dict(two=1, three=1, fc=1)),
+    ('two', dict(three=1, fc=1)),
+    ('three', dict(fc=1)),
+    ('two.module.0', dict(two=1, three=1, fc=1)),
+    ('body', dict(fc=1)),
+    ('pool', dict(fc=1)),
+    ('fc', dict()),
+])
+def test_nothing_before_the_first_site_runs_again(net, image, extraction, site,
+                                                  again):
+    extraction.want([site], rerun=True)
+    with extraction.record():
+        net(image)
+    assert CALLS == dict(one=1, two=1, three=1, fc=1)
+    CALLS.clear()
+    with extraction.rerun({site: double}):
+        net(image)
+    assert CALLS == again
+
+
+def test_a_rerun_behind_the_wanted_costs_less(net, image, extraction):
+    """Every announced start has its own shortcuts."""
+    extraction.want(['one'], rerun=True)
+    extraction.want(['fc'], rerun=True)
+    with extraction.record():
+        net(image)
+    CALLS.clear()
+    with extraction.rerun({'fc': double}):
+        net(image)
+    assert not CALLS
+    with extraction.rerun({'one': double, 'fc': double}):
+        net(image)
+    assert CALLS == dict(two=1, three=1, fc=1)
+
+
+def test_one_of_several_outputs(net, image, extraction):
+    net.eval()
+    extraction.want(['body'], rerun=True)
+    with extraction.record():
+        own = net(image)
+    with extraction.rerun({'body[0]': double}):
+        assert torch.equal(net(image), own)
+    with extraction.rerun({'body[2]': double}):
+        found = net(image)
+    three = 2 * net.three(net.two(net.one(image)))
+    assert torch.allclose(found, replaced(net, image, three=three))
+
+
+@pytest.mark.parametrize('run', ['record', 'rerun'])
+def test_nothing_stays_after_an_exception(net, image, extraction, run):
+    extraction.want(['two'], rerun=True)
+    with extraction.record():
+        net(image)
+
+    def fails(x):
+        raise RuntimeError('mixer')
+
+    net.three.module[1].track_running_stats = False
+    with pytest.raises(RuntimeError, match='mixer'):
+        with getattr(extraction, run)({'two': fails}):
+            assert not bare(net)
+            net(image)
+    assert bare(net)
+    norms = [net.one.module[1], net.two.module[1], net.three.module[1]]
+    assert [n.track_running_stats for n in norms] == [True, True, False]
+
+
+def test_an_exchanged_forward_comes_back(net, image, extraction):
+    """Others, such as compilers and offloaders, exchange it too."""
+    before = net.two.forward
+    calls = []
+    net.two.forward = own = lambda x: calls.append(1) or before(x)
+    extraction.want(['two'], rerun=True)
+    with extraction.record():
+        net(image)
+    with extraction.rerun({'two': double}):
+        net(image)
+    assert net.two.__dict__['forward'] is own and len(calls) == 1
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_rerun_leaves_the_statistics_of_batch_norms(net, image, extraction,
+                                                    training):
+    net.train(training)
+    extraction.want(['one'], rerun=True)
+    with extraction.record():
+        net(image)
+    # the recorded run did move them, as the child's own does
+    counts = [m.num_batches_tracked.item() for m in net.modules()
+              if isinstance(m, nn.BatchNorm2d)]  # yapf: disable
+    assert counts == [int(training)] * 3
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    with extraction.rerun({'one': double}):
+        net(image)
+    for name, value in net.named_buffers():
+        assert torch.equal(value, before[name]), name
+    assert all(m.track_running_stats for m in net.modules()
+               if isinstance(m, nn.BatchNorm2d))
+
+
+def test_rerun_normalises_by_the_batch_while_training(net, image, extraction):
+    net.train()
+    extraction.want(['one'], rerun=True)
+    with extraction.record():
+        net(image)
+    with extraction.rerun({'one': double}):
+        found = net(image)
+    one = 2 * extraction.feature('one')
+    expected = net.fc(net.pool(net.three(net.two(one))).flatten(1))
+    assert torch.allclose(found, expected)
+
+
+def test_direct_calls_of_forward_are_seen(net, image, extraction):
+    extraction.want(['fc'], rerun=True)
+    with extraction.record():
+        logits = net(image)
+    seen = []
+    handle = net.fc.register_forward_hook(lambda *args: seen.append(1))
+    with extraction.rerun({'fc': double}):
+        assert torch.equal(net(image), 2 * logits)
+    # a hook would indeed have missed it
+    assert not seen
+    handle.remove()
+
+
+def test_gradient_of_a_rerun(net, image, extraction):
+    """It reaches what was put in, what comes behind and, through the
+    record, what came before."""
+    extraction.want(['two'], rerun=True)
+    with extraction.record():
+        net(image)
+    new = torch.rand(2, 4, 4, 4, requires_grad=True)
+    with extraction.rerun({'two': lambda own: new}):
+        net(image).square().sum().backward()
+    assert new.grad.abs().sum() > 0
+    assert net.three.module[0].weight.grad.abs().sum() > 0
+    assert net.two.module[0].weight.grad is None
+
+    net.zero_grad()
+    own = net.two.module[0].weight
+    with extraction.rerun({'two': double}):
+        found = torch.autograd.grad(net(image).square().sum(), own)[0]
+    by_hand = net.fc(net.pool(net.three(2 * net.two(net.one(image))))
+                     .flatten(1))  # yapf: disable
+    expected = torch.autograd.grad(by_hand.square().sum(), own)[0]
+    assert torch.allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_module_that_runs_twice_gives_its_outputs_in_order():
+
+    class Twice(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Linear(2, 2, bias=False)
+            self.last = nn.Linear(2, 2, bias=False)
+
+        def forward(self, x):
+            return self.last(self.scale(x) - 3 * self.scale(2 * x))
+
+    net = Twice()
+    x = torch.rand(1, 2)
+    extraction = Extraction(net, Dissection(net, x, 'child'), None, 'last')
+    extraction.want(['last'], rerun=True)
+    with extraction.record():
+        own = net(x)
+    assert torch.equal(extraction.feature('last'), own)
+    extraction.want(['scale'])
+    with extraction.record():
+        net(x)
+    assert torch.allclose(extraction.feature('scale'), net.scale(2 * x))
+    with extraction.rerun({'last': lambda y: y}):
+        assert torch.equal(net(x), own)
+
+
+def test_unknown_sites(extraction):
+    with pytest.raises(ValueError, match='The child has no module "tow"'):
+        extraction.want(['tow'])
+    with pytest.raises(ValueError, match='The child has no module "tow"'):
+        with extraction.record({'tow': double}):
+            pass

@@ -1,0 +1,108 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from collections import namedtuple
+
+import pytest
+import torch
+
+from mmhkt.inheritance import Layout
+from mmhkt.inheritance.layout import factorise, features, pick, put
+
+
+@pytest.mark.parametrize('shape, size, expected', [
+    ((2, 64), (32, 32), Layout('vector', 64)),
+    ((2, 8, 4, 6), (32, 48), Layout('map', 8, (4, 6), 0, 8.)),
+    ((2, 196, 384), (224, 224), Layout('tokens', 384, (14, 14), 0, 16.)),
+    ((2, 197, 192), (224, 224), Layout('tokens', 192, (14, 14), 1, 16.)),
+    ((2, 198, 192), (224, 224), Layout('tokens', 192, (14, 14), 2, 16.)),
+    ((2, 24, 5), (32, 48), Layout('tokens', 5, (4, 6), 0, 8.)),
+    ((2, 25, 5), (64, 96), Layout('tokens', 5, (4, 6), 1, 16.)),
+])
+def test_layout_of(shape, size, expected):
+    assert Layout.of(shape, size) == expected
+
+
+def test_layout_of_a_torch_size():
+    layout = Layout.of(torch.rand(1, 3, 4, 4).shape, (8, 8))
+    assert layout.grid == (4, 4) and layout.stride == 2
+
+
+@pytest.mark.parametrize('shape', [(2, ), (2, 3, 4, 5, 6), (2, 12, 8), ()])
+def test_shapes_that_are_none_of_the_three(shape):
+    with pytest.raises(ValueError) as error:
+        Layout.of(shape, (32, 32))
+    assert str(shape) in str(error.value)
+    assert '32x32' in str(error.value)
+
+
+@pytest.mark.parametrize('layout, text', [
+    (Layout('vector', 64), '64'),
+    (Layout('map', 8, (4, 6), 0, 8.), '8x4x6'),
+    (Layout('tokens', 5, (4, 6), 0, 8.), '(4x6)x5'),
+    (Layout('tokens', 5, (4, 6), 1, 8.), '(1+4x6)x5'),
+])
+def test_layouts_as_text(layout, text):
+    assert str(layout) == text
+
+
+@pytest.mark.parametrize('count, aspect, expected', [
+    (196, (224, 224), (14, 14)),
+    (24, (2, 3), (4, 6)),
+    (24, (3, 2), (6, 4)),
+    (24, (1, 1), None),
+    (7, (7, 1), (7, 1)),
+    # 50 x 70 pixels in patches of 16, rounded up: 4 x 5
+    (20, (50, 70), (4, 5)),
+    (23, (50, 70), None),
+    (0, (1, 1), None),
+    (-1, (1, 1), None),
+])
+def test_factorise(count, aspect, expected):
+    assert factorise(count, aspect) == expected
+
+
+# ------------------------------------------------------- features of outputs
+
+A, B = torch.zeros(1), torch.ones(1)
+INDEX = torch.tensor([1])
+Pair = namedtuple('Pair', 'x y')
+
+
+@pytest.mark.parametrize('output, expected', [
+    (A, [A]),
+    ((A, B), [A, B]),
+    ([A, B], [A, B]),
+    # sizes, indices and nothing are no features
+    ((A, (4, 4)), [A]),
+    ((INDEX, A, None), [A]),
+    (dict(x=A), []),
+    (None, []),
+    ((), []),
+])
+def test_features(output, expected):
+    found = features(output)
+    assert len(found) == len(expected)
+    assert all(f is e for f, e in zip(found, expected))
+
+
+@pytest.mark.parametrize('index, expected', [(None, B), (0, A), (-1, B),
+                                             (-2, A), (1, B)])
+def test_pick(index, expected):
+    assert pick((A, INDEX, B, (3, 3)), index) is expected
+
+
+@pytest.mark.parametrize('index, place', [(None, 2), (0, 0), (-2, 0), (1, 2)])
+@pytest.mark.parametrize('kind', [tuple, list])
+def test_put_where_pick_finds(kind, index, place):
+    output = kind([A, INDEX, B, (3, 3)])
+    new = torch.full((1, ), 9.)
+    found = put(output, new, index)
+    assert type(found) is kind
+    for i, (now, before) in enumerate(zip(found, output)):
+        assert now is (new if i == place else before)
+    # what was put in is a copy
+    assert output[place] is not new
+    assert pick(found, index) is new
+
+
+def test_put_in_a_tensors_place():
+    assert put(A, B) is B

@@ -1,0 +1,174 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import pytest
+import torch
+from torch import nn
+
+from mmhkt.inheritance import (Dissection, Extraction, Layout, Site,
+                               find_sites)
+from mmhkt.inheritance.sites import pair_stages
+
+
+class Stages(nn.Module):
+    """A backbone: stages of some strides and widths, then pooling."""
+
+    def __init__(self, *stages):
+        super().__init__()
+        before = 3
+        for i, (stride, channels) in enumerate(stages):
+            conv = nn.Conv2d(before, channels, 1, stride)
+            self.add_module(f'stage{i}', nn.Sequential(conv, nn.ReLU()))
+            before = channels
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        for name, module in self.named_children():
+            x = module(x)
+        return x.flatten(1)
+
+
+class Plain(nn.Module):
+    """A backbone of blocks that all work on patches of one size."""
+
+    def __init__(self, blocks, patch=4):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 5, patch, patch)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(5, 5), nn.ReLU()) for _ in range(blocks))
+
+    def forward(self, x):
+        x = self.embed(x).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            x = block(x)
+        return x.mean(1)
+
+
+def extraction(backbone, role='child', head_site='backbone'):
+    last = list(backbone.parameters())[-1].numel()
+    net = nn.Sequential()
+    net.add_module('backbone', backbone)
+    net.add_module('head', nn.Linear(last, 10))
+    dissection = Dissection(net, torch.rand(2, 3, 32, 32), role)
+    return Extraction(net, dissection, head_site, 'head')
+
+
+@pytest.fixture
+def child():
+    return extraction(Stages((1, 4), (2, 4), (2, 6)))
+
+
+@pytest.fixture
+def parent():
+    # two blocks of stride 2, of which the last makes the stage
+    return extraction(Stages((2, 8), (1, 9), (2, 12), (2, 16)), 'parent')
+
+
+def pairs(sites):
+    return [(site.child.replace('backbone.', ''),
+             site.parent.replace('backbone.', '')) for site in sites]
+
+
+def test_head(child, parent):
+    assert find_sites('head', child, parent) == [
+        Site('backbone', 'backbone', Layout('vector', 6), Layout('vector', 16))
+    ]
+
+
+def test_stages(child, parent):
+    """Paired by stride, where both have it: 2 and 4, not 1 and 8."""
+    sites = find_sites('stages', child, parent)
+    assert pairs(sites) == [('stage1', 'stage1'), ('stage2', 'stage2')]
+    assert sites[0].child_layout == Layout('map', 4, (16, 16), 0, 2.)
+    assert sites[0].parent_layout == Layout('map', 9, (16, 16), 0, 2.)
+    assert sites[1].parent_layout == Layout('map', 12, (8, 8), 0, 4.)
+
+
+def test_all_is_stages_and_head(child, parent):
+    assert find_sites('all', child, parent) == (
+        find_sites('stages', child, parent) +
+        find_sites('head', child, parent))
+
+
+def test_typed(child, parent):
+    sites = find_sites([
+        dict(child='backbone.-2', parent='backbone.stage1.0'),
+        dict(child='backbone.stage0', parent='backbone')
+    ], child, parent)
+    assert pairs(sites) == [('-2', 'stage1.0'), ('stage0', 'backbone')]
+    assert sites[0].child_layout == Layout('map', 6, (8, 8), 0, 4.)
+    assert sites[1].parent_layout == Layout('vector', 16)
+
+
+def test_a_pair_typed_twice_is_one(child, parent):
+    site = dict(child='backbone.stage1', parent='backbone.stage1')
+    assert len(find_sites([site, dict(site)], child, parent)) == 1
+
+
+def test_plain_beside_hierarchical(child):
+    """As many blocks as the other has stages, evenly spaced, the last one
+    for the last."""
+    parent = extraction(Plain(12), 'parent')
+    assert pair_stages(child.dissection, parent.dissection) == [
+        ('backbone.stage0', 'backbone.blocks.3'),
+        ('backbone.stage1', 'backbone.blocks.7'),
+        ('backbone.stage2', 'backbone.blocks.11'),
+    ]
+    assert pair_stages(parent.dissection, child.dissection) == [
+        ('backbone.blocks.3', 'backbone.stage0'),
+        ('backbone.blocks.7', 'backbone.stage1'),
+        ('backbone.blocks.11', 'backbone.stage2'),
+    ]
+    site = find_sites('stages', child, parent)[0]
+    assert site.parent_layout == Layout('tokens', 5, (8, 8), 0, 4.)
+
+
+def test_plain_beside_plain_in_quarters():
+    child, parent = extraction(Plain(4)), extraction(Plain(12, 8), 'parent')
+    found = find_sites('stages', child, parent)
+    assert pairs(found) == [('blocks.0', 'blocks.2'), ('blocks.1', 'blocks.5'),
+                            ('blocks.2', 'blocks.8'),
+                            ('blocks.3', 'blocks.11')]
+
+
+# ------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize('sites, error, words', [
+    ('stage', ValueError, ['"stage" is unknown', 'nearest: stages', 'list']),
+    ([], ValueError, ['empty list']),
+    (['backbone'], TypeError, ["'backbone'", "dict(child='module.path'"]),
+    ([dict(child='backbone')], TypeError, ["{'child': 'backbone'}"]),
+    ([dict(child='backbone', parent='backbone', x=1)], TypeError, ["'x': 1"]),
+    ([dict(child='bakbone', parent='backbone')], ValueError,
+     ['The child has no module "bakbone"', 'nearest: backbone']),
+    ([dict(child='backbone', parent='backbone.stage9')], ValueError,
+     ['The parent has no module "backbone.stage9"', 'backbone.stage0']),
+])
+def test_bad_sites(child, parent, sites, error, words):
+    with pytest.raises(error) as found:
+        find_sites(sites, child, parent)
+    for word in words:
+        assert word in str(found.value)
+
+
+@pytest.mark.parametrize('sites', ['head', 'all'])
+def test_no_feature_enters_the_head(child, sites):
+    parent = extraction(
+        Stages((2, 8), (2, 8)), role='parent', head_site=None)
+    with pytest.raises(ValueError, match='head of the parent, a Sequential'):
+        find_sites(sites, child, parent)
+
+
+def test_no_common_stride(child):
+    parent = extraction(Stages((8, 8), (2, 8)), 'parent')
+    with pytest.raises(ValueError) as error:
+        find_sites('stages', child, parent)
+    assert '[1.0, 2.0, 4.0]' in str(error.value)
+    assert '[8.0, 16.0]' in str(error.value)
+
+
+@pytest.mark.parametrize('role', ['child', 'parent'])
+def test_no_stages(child, parent, role):
+    bare = extraction(nn.Sequential(nn.Flatten(), nn.Linear(3072, 8)), role)
+    networks = {'child': child, 'parent': parent, role: bare}
+    with pytest.raises(ValueError, match=f'The {role} has no module "back'):
+        find_sites('stages', networks['child'], networks['parent'])

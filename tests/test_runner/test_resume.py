@@ -1,0 +1,161 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from helpers import REPO, digits_config, dump, read, run, same
+
+from mmhkt.registry import RUNNERS
+
+
+def final(folder):
+    return read(folder / 'epoch_3.pth')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method, workers', [('mmhkt.HKT', 0),
+                                             ('mmhkt.LePoKet', 2)])
+def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, method,
+                                                       workers):
+    options = {
+        'train_cfg.max_epochs': 3,
+        'train_dataloader.num_workers': workers,
+        'train_dataloader.dataset.indices': 1152
+    }
+    whole = tmp_path / 'whole'
+    run(digits_config(whole, method, **options))
+
+    cut = tmp_path / 'cut'
+    cfg = digits_config(cut, method, **options)
+    cfg.custom_imports = dict(imports=['dawdle'])
+    (tmp_path / 'dawdle.py').write_text(
+        'import time\n'
+        'from mmengine.hooks import Hook\n'
+        'from mmengine.registry import HOOKS\n'
+        '@HOOKS.register_module()\n'
+        'class Dawdle(Hook):\n'
+        '    def after_train_iter(self, runner, *args, **kwargs):\n'
+        '        if runner.epoch == 1 and runner.iter % 18 > 8:\n'
+        "            open('middle', 'w').close()\n"
+        '            time.sleep(60)\n')
+    cfg.custom_hooks = [dict(type='Dawdle')]
+    config = dump(cfg, tmp_path / 'cut.py')
+    environment = {**os.environ, 'PYTHONPATH': str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable,
+         str(REPO / 'tools/train.py'),
+         str(config)],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    started = time.time()
+    while not (tmp_path / 'middle').exists():
+        assert process.poll() is None and time.time() - started < 120
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (cut / 'epoch_1.pth').exists()
+    assert not (cut / 'epoch_2.pth').exists()
+
+    run(digits_config(cut, method, resume=True, **options))
+    one, other = final(whole), final(cut)
+    assert same(one['state_dict'], other['state_dict'])
+    assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])
+    for part in ('optimizer', 'transfer'):
+        a, b = one[part], other[part]
+        a, b = (a, b) if part == 'optimizer' else (a['optimizer'],
+                                                   b['optimizer'])
+        for number, state in a['state'].items():
+            assert torch.equal(state['momentum_buffer'],
+                               b['state'][number]['momentum_buffer'])
+    for key in ('train/loss', ):
+        assert len(one['message_hub']['log_scalars'][key].data[0]) == len(
+            other['message_hub']['log_scalars'][key].data[0])
+    name = f'train/{method.split(".")[1].lower()}.inherited.loss'
+    histories = [
+        c['transfer']['message_hub']['log_scalars'][name].data[0]
+        for c in (one, other)
+    ]
+    assert (histories[0] == histories[1]).all()
+
+
+def test_schedule_goes_on_where_it_was(tmp_path):
+    options = {'train_cfg.max_epochs': 4}
+    cfg = digits_config(tmp_path, 'mmhkt.LePoKet', **options)
+    cfg.train_cfg.max_epochs = 2
+    cfg.method = dict(
+        type='mmhkt.LePoKet',
+        schedule=[dict(knob='intensity', end=4, unit='epoch')])
+    runner = run(cfg)
+    attention = runner.model.methods[0].mixtures[0].attention
+    assert attention.factor == pytest.approx(1 - 7 / 16)
+
+    cfg = digits_config(tmp_path, cfg.method, resume=True, **options)
+    runner = RUNNERS.build(cfg)
+    factors = []
+    call_hook = runner.call_hook
+
+    def spy(name, **kwargs):
+        call_hook(name, **kwargs)
+        if name == 'before_train_iter':
+            factors.append(
+                runner.model.methods[0].mixtures[0].attention.factor)
+
+    runner.call_hook = spy
+    runner.train()
+    assert factors == pytest.approx([1 - i / 16 for i in range(8, 16)])
+
+
+def test_partial_file_is_not_resumed(tmp_path):
+    run(digits_config(tmp_path))
+    (tmp_path / 'epoch_3.pth.partial').write_bytes(b'cut short')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'gone.pth'))
+    runner = run(
+        digits_config(tmp_path, resume=True, **{'train_cfg.max_epochs': 3}))
+    assert runner.epoch == 3
+    assert runner.iter == 12
+
+
+def test_resuming_another_method_is_refused(tmp_path):
+    run(digits_config(tmp_path, 'mmhkt.Alone'))
+    cfg = digits_config(
+        tmp_path, 'mmhkt.HKT', resume=True, **{'train_cfg.max_epochs': 3})
+    with pytest.raises(ValueError, match=r"\['HKT'\].*\['Alone'\].*load_from"):
+        run(cfg)
+
+
+def test_load_from_starts_another_method(tmp_path):
+    alone = tmp_path / 'alone'
+    run(digits_config(alone, 'mmhkt.Alone'))
+    cfg = digits_config(
+        tmp_path / 'hkt', load_from=str(alone / 'epoch_2.pth'))
+    runner = RUNNERS.build(cfg)
+    start = {}
+    call_hook = runner.call_hook
+
+    def spy(name, **kwargs):
+        if name == 'before_train':
+            start.update({
+                k: v.clone()
+                for k, v in runner.model.state_dict().items()
+            })
+        call_hook(name, **kwargs)
+
+    runner.call_hook = spy
+    runner.train()
+    assert same(start, read(alone / 'epoch_2.pth')['state_dict'])
+
+
+def test_plain_runner_resumes_our_checkpoint(tmp_path):
+    """Whoever has no mmhkt goes on with the child alone."""
+    run(digits_config(tmp_path))
+    cfg = digits_config(
+        tmp_path, resume=True, **{'train_cfg.max_epochs': 3})
+    cfg.runner_type = 'Runner'
+    runner = run(cfg)
+    assert runner.epoch == 3

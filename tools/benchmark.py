@@ -1,0 +1,151 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What inheritance costs a training step.
+
+Times, alternating in one run and on the same batches: a step of the child
+alone, the parent's forward without gradients, and a step of the config's
+method. Prints the medians and what they come to in relation to each other.
+"""
+import argparse
+import json
+import statistics
+import tempfile
+import time
+
+# First: it checks what is installed and makes `mmhkt::` configs known.
+import mmhkt  # noqa: F401  isort: skip
+import torch
+from mmengine.config import DictAction
+from mmengine.device import get_device
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from mmhkt.methods import Alone
+from mmhkt.models import HereditaryModel
+from mmhkt.registry import RUNNERS
+from mmhkt.utils.config import (CONFIG_ERRORS, load_config, quieten, set_amp,
+                                set_dataloader_defaults)
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of a config with a method')
+    parser.add_argument(
+        '--iters', type=int, default=20, help='timed rounds (default 20)')
+    parser.add_argument(
+        '--warmup', type=int, default=3, help='untimed rounds (default 3)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--json', help='write the figures to this file too')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='as in train.py')
+    return parser.parse_args()
+
+
+def clock() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def main():
+    args = parse_args()
+    quieten()
+    try:
+        cfg = load_config(args.config, args.cfg_options)
+    except CONFIG_ERRORS as error:
+        raise SystemExit(f'mmhkt: {error}') from None
+    set_amp(cfg, args.amp)
+    set_dataloader_defaults(cfg, ('train_dataloader', ))
+    cfg.log_level = 'ERROR'
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.work_dir = folder
+        runner = RUNNERS.build(cfg)
+        runner.prepare(train=True)
+        figures = measure(runner, args.iters, args.warmup)
+    report(figures)
+    if args.json:
+        with open(args.json, 'w') as file:
+            json.dump(figures, file, indent=2)
+
+
+def measure(runner, iters: int, warmup: int) -> dict:
+    model = runner.model
+    if model.parent is None:
+        raise SystemExit('mmhkt: the method of this config has no parent, '
+                         'so that there is nothing to compare')
+    alone = HereditaryModel(model.child, None, [Alone()],
+                            runner._example(model.child))
+    optim_cfg = runner.optim_wrapper
+    runner.model = alone
+    optim_alone = runner.build_optim_wrapper(optim_cfg)
+    runner.model = model
+    optim_method = runner.build_optim_wrapper(optim_cfg)
+    model.train()
+
+    batches = []
+    for batch in runner.train_dataloader:
+        batches.append(batch)
+        if len(batches) == min(iters + warmup, 8):
+            break
+
+    @torch.no_grad()
+    def parent_forward(batch):
+        with optim_method.optim_context(model):
+            inputs = model.data_preprocessor(batch, True)['inputs']
+            model.parent.network(model.parent.images(inputs))
+
+    steps = {
+        'child alone, step':
+        lambda batch: alone.train_step(batch, optim_alone),
+        'parent, forward': parent_forward,
+        f'{model.methods[0].name}, step':
+        lambda batch: model.train_step(batch, optim_method),
+    }
+    seconds = {name: [] for name in steps}
+    for i in track(range(warmup + iters), 'timing', transient=True):
+        batch = batches[i % len(batches)]
+        for name, step in steps.items():
+            start = clock()
+            step(batch)
+            if i >= warmup:
+                seconds[name].append(clock() - start)
+    medians = {name: statistics.median(s) for name, s in seconds.items()}
+    child, parent, method = medians.values()
+    inputs = model.data_preprocessor(batches[0], False)['inputs']
+    return dict(
+        medians=medians,
+        relative_to_child=method / child,
+        relative_to_child_plus_parent=method / (child + parent),
+        batch_shape=list(inputs.shape),
+        iters=iters,
+        device=device_name(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        precision=type(optim_method).__name__)
+
+
+def device_name() -> str:
+    if get_device() == 'cuda':
+        return torch.cuda.get_device_name()
+    return 'cpu'
+
+
+def report(figures: dict) -> None:
+    shape = 'x'.join(map(str, figures['batch_shape']))
+    table = Table(title=f'Medians of {figures["iters"]} rounds, batch {shape}')
+    table.add_column('')
+    table.add_column('ms', justify='right')
+    table.add_column('relative to the child alone', justify='right')
+    child = next(iter(figures['medians'].values()))
+    for name, seconds in figures['medians'].items():
+        table.add_row(name, f'{1000 * seconds:.1f}', f'{seconds / child:.3f}')
+    table.caption = (
+        'step with the method / (step of the child alone + forward of the '
+        f'parent) = {figures["relative_to_child_plus_parent"]:.3f}\n'
+        f'{figures["device"]}, {figures["threads"]} threads, '
+        f'torch {figures["torch"]}, {figures["precision"]}')
+    Console().print(table)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,165 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Turn a checkpoint of a training run into the plain child.
+
+Written are the weights with the child's config and the data set's metadata,
+and beside that file the config as a `.py` file. Optimiser, log history and
+what only training needs stay behind. Before anything is written, the weights
+are loaded strictly into the network that this config builds.
+"""
+import argparse
+import ast
+from pathlib import Path
+from typing import Optional
+
+# First: it checks what is installed and makes `mmhkt::` configs known.
+import mmhkt  # noqa: F401  isort: skip
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
+                         weights_of)
+from mmhkt.utils.config import (CONFIG_ERRORS, ConfigError, load_config,
+                                quieten, require)
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='A run with EMAHook needs no flag: mmengine writes the '
+        'averaged weights as the\ncheckpoint\'s state_dict, so that they are '
+        'what is exported.')
+    parser.add_argument(
+        'checkpoint', help='of a run with mmhkt, or with OpenMMLab alone')
+    parser.add_argument('out', help='file to write, for instance child.pth')
+    parser.add_argument(
+        '--config',
+        help="config of the run. Defaults to the checkpoint's own text of it")
+    parser.add_argument(
+        '--trusted',
+        action='store_true',
+        help='run code that the checkpoint may hold, pickled or in its '
+        'config; only where you trust its author')
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    quieten()
+    try:
+        print(export(args))
+    except (*CONFIG_ERRORS, OSError, ValueError) as error:
+        raise SystemExit(f'mmhkt: {error}') from None
+
+
+def export(args: argparse.Namespace) -> str:
+    """Export, and sum up in a line what was done."""
+    # Not before `quieten`: it imports the libraries that talk.
+    from mmhkt.models.export import export_child, plain_config
+
+    check_target(args)
+    checkpoint = read_checkpoint(args.checkpoint, args.trusted)
+    meta = checkpoint.get('meta') or {}
+    if args.config is not None:
+        cfg = load_config(args.config)
+    else:
+        cfg = config_in(meta, args.checkpoint, args.trusted)
+    require(cfg, ('model', ))
+    weights = weights_of(checkpoint, cfg.get('revise_keys', STRIP_MODULE))
+    network = build(plain_config(cfg))
+    load_strictly(network, weights, f'The checkpoint "{args.checkpoint}"')
+
+    path = export_child(
+        weights,
+        cfg,
+        args.out,
+        dataset_meta=meta.get('dataset_meta'),
+        **{name: meta[name]
+           for name in ('epoch', 'iter') if name in meta})
+    parameters = sum(p.numel() for p in network.parameters())
+    return (f'{args.checkpoint} ({size_of(args.checkpoint)}) -> {path} '
+            f'({size_of(path)}), {parameters:,} parameters')
+
+
+def check_target(args: argparse.Namespace) -> None:
+    """Refuse to write where something else would be lost."""
+    out = Path(args.out)
+    if out.is_dir() or out.suffix in ('', '.py'):
+        raise ConfigError(
+            f'"{args.out}" is no name for a checkpoint; give one that ends '
+            'in .pth')
+    given = [Path(args.checkpoint)]
+    if args.config is not None:
+        given.append(Path(args.config))
+    for path in given:
+        for target in (out, out.with_suffix('.py')):
+            if path.resolve() == target.resolve():
+                raise ConfigError(f'"{path}" would be overwritten; export to '
+                                  'another name')
+
+
+def config_in(meta: dict, source: str, trusted: bool) -> Config:
+    """The config that a checkpoint holds as text.
+
+    Such a text is a program. Unless it is trusted it is read and not run: it
+    has to consist of plain values, as those do that mmengine writes.
+    """
+    text: Optional[str] = meta.get('cfg')
+    if not isinstance(text, str):
+        raise ConfigError(f'the checkpoint "{source}" holds no config; give '
+                          'it by --config')
+    if trusted:
+        return Config.fromstring(text, '.py')
+    try:
+        cfg = Config({
+            statement.targets[0].id: value_of(statement.value)
+            for statement in ast.parse(text).body
+        })
+    except (AttributeError, SyntaxError, TypeError, ValueError):
+        raise ConfigError(
+            f'the config in the checkpoint "{source}" is more than plain '
+            'values and would have to be run; give --config, or --trusted if '
+            'you trust its author') from None
+    if cfg.get('custom_imports') is not None:
+        raise ConfigError(
+            f'the config in the checkpoint "{source}" imports '
+            f'{cfg.custom_imports.get("imports")}; give --config, or '
+            '--trusted if you trust its author')
+    return cfg
+
+
+def value_of(node: ast.expr):
+    """A plain value, as ``ast.literal_eval`` but with ``dict(a=1)``."""
+    if isinstance(node, ast.Call):
+        words = {word.arg: value_of(word.value) for word in node.keywords}
+        if node.func.id != 'dict' or node.args or None in words:
+            raise ValueError('more than a plain value')
+        return words
+    if isinstance(node, ast.Dict):
+        return {
+            ast.literal_eval(key): value_of(value)
+            for key, value in zip(node.keys, node.values)
+        }
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [value_of(item) for item in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    return ast.literal_eval(node)
+
+
+def build(cfg: Config):
+    """The network that a plain config describes."""
+    model = cfg.model.copy()
+    if cfg.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(
+            cfg.get('default_scope', 'mmengine')):
+        return MODELS.build(model)
+
+
+def size_of(source) -> str:
+    path = Path(source)
+    return f'{path.stat().st_size:,} bytes' if path.is_file() else 'remote'
+
+
+if __name__ == '__main__':
+    main()
