@@ -153,7 +153,10 @@ def build(cfg: Config):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(
             cfg.get('default_scope', 'mmengine')):
-        return MODELS.build(model)
+        try:
+            return MODELS.build(model)
+        except KeyError as error:  # an unknown type
+            raise ConfigError(error.args[0]) from None
 
 
 def size_of(source) -> str:

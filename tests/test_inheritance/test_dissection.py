@@ -88,25 +88,27 @@ def test_top_level(dissection):
     assert dissection.top_level() == ['backbone', 'neck', 'head']
 
 
-@pytest.mark.parametrize('site, expected', [
-    ('backbone', ('backbone', None)),
-    ('backbone[0]', ('backbone', 0)),
-    ('backbone[-1]', ('backbone', -1)),
-    ('backbone.layer1.0', ('backbone.layer1.0', None)),
-    ('backbone.layer1.-1', ('backbone.layer1.1', None)),
-    ('backbone.layer1.-1.-3', ('backbone.layer1.1.0', None)),
-    # of all modules, whatever they are called: stem, 1, 2 and unused
-    ('backbone.-2.0', ('backbone.layer2.0', None)),
-    ('-1.fc', ('head.fc', None)),
-])
+@pytest.mark.parametrize(
+    'site, expected',
+    [
+        ('backbone', ('backbone', None)),
+        ('backbone[0]', ('backbone', 0)),
+        ('backbone[-1]', ('backbone', -1)),
+        ('backbone.layer1.0', ('backbone.layer1.0', None)),
+        ('backbone.layer1.-1', ('backbone.layer1.1', None)),
+        ('backbone.layer1.-1.-3', ('backbone.layer1.1.0', None)),
+        # of all modules, whatever they are called: stem, 1, 2 and unused
+        ('backbone.-2.0', ('backbone.layer2.0', None)),
+        ('-1.fc', ('head.fc', None)),
+    ])
 def test_split(dissection, site, expected):
     assert dissection.split(site) == expected
 
 
 @pytest.mark.parametrize('site, words', [
     ('backbone.layer3', [
-        'child has no module "backbone.layer3"', 'nearest:',
-        'backbone.layer1', 'backbone.layer2'
+        'child has no module "backbone.layer3"', 'nearest:', 'backbone.layer1',
+        'backbone.layer2'
     ]),
     ('backbone.layer1.2', ['no module', 'backbone.layer1.1']),
     ('backbone.layer1.-3', ['no module', 'backbone.layer1.1']),

@@ -145,9 +145,10 @@ def by_hand_learnable():
         'gate_mlp.2.weight': [[1., 1.]],
         'gate_mlp.2.bias': [-1.],
     }
-    attention.load_state_dict(
-        {name: torch.tensor(value)
-         for name, value in weights.items()})
+    attention.load_state_dict({
+        name: torch.tensor(value)
+        for name, value in weights.items()
+    })
     return attention
 
 

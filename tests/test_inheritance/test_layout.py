@@ -44,18 +44,20 @@ def test_layouts_as_text(layout, text):
     assert str(layout) == text
 
 
-@pytest.mark.parametrize('count, aspect, expected', [
-    (196, (224, 224), (14, 14)),
-    (24, (2, 3), (4, 6)),
-    (24, (3, 2), (6, 4)),
-    (24, (1, 1), None),
-    (7, (7, 1), (7, 1)),
-    # 50 x 70 pixels in patches of 16, rounded up: 4 x 5
-    (20, (50, 70), (4, 5)),
-    (23, (50, 70), None),
-    (0, (1, 1), None),
-    (-1, (1, 1), None),
-])
+@pytest.mark.parametrize(
+    'count, aspect, expected',
+    [
+        (196, (224, 224), (14, 14)),
+        (24, (2, 3), (4, 6)),
+        (24, (3, 2), (6, 4)),
+        (24, (1, 1), None),
+        (7, (7, 1), (7, 1)),
+        # 50 x 70 pixels in patches of 16, rounded up: 4 x 5
+        (20, (50, 70), (4, 5)),
+        (23, (50, 70), None),
+        (0, (1, 1), None),
+        (-1, (1, 1), None),
+    ])
 def test_factorise(count, aspect, expected):
     assert factorise(count, aspect) == expected
 
@@ -67,17 +69,19 @@ INDEX = torch.tensor([1])
 Pair = namedtuple('Pair', 'x y')
 
 
-@pytest.mark.parametrize('output, expected', [
-    (A, [A]),
-    ((A, B), [A, B]),
-    ([A, B], [A, B]),
-    # sizes, indices and nothing are no features
-    ((A, (4, 4)), [A]),
-    ((INDEX, A, None), [A]),
-    (dict(x=A), []),
-    (None, []),
-    ((), []),
-])
+@pytest.mark.parametrize(
+    'output, expected',
+    [
+        (A, [A]),
+        ((A, B), [A, B]),
+        ([A, B], [A, B]),
+        # sizes, indices and nothing are no features
+        ((A, (4, 4)), [A]),
+        ((INDEX, A, None), [A]),
+        (dict(x=A), []),
+        (None, []),
+        ((), []),
+    ])
 def test_features(output, expected):
     found = features(output)
     assert len(found) == len(expected)

@@ -48,16 +48,6 @@ def test_the_attention_gets_the_childs_channels():
     assert mixture(torch.rand(2, 3), torch.rand(2, 5)).shape == (2, 3)
 
 
-def test_a_typed_channels_is_kept():
-    layout = Layout('vector', 3)
-    with pytest.raises(RuntimeError):
-        Mixture(
-            site(layout, layout),
-            dict(
-                type='mmhkt.GeneticAttention', mode='learnable',
-                channels=4))(torch.rand(2, 3), torch.rand(2, 3))
-
-
 def test_what_cannot_be_aligned_names_the_site():
     child, parent = Layout('map', 3, (2, 2), 0, 2.), Layout('vector', 5)
     with pytest.raises(ValueError) as error:

@@ -63,8 +63,9 @@ def parent():
 
 
 def pairs(sites):
-    return [(site.child.replace('backbone.', ''),
-             site.parent.replace('backbone.', '')) for site in sites]
+    return [(site.child.replace('backbone.',
+                                ''), site.parent.replace('backbone.', ''))
+            for site in sites]
 
 
 def test_head(child, parent):
@@ -152,8 +153,7 @@ def test_bad_sites(child, parent, sites, error, words):
 
 @pytest.mark.parametrize('sites', ['head', 'all'])
 def test_no_feature_enters_the_head(child, sites):
-    parent = extraction(
-        Stages((2, 8), (2, 8)), role='parent', head_site=None)
+    parent = extraction(Stages((2, 8), (2, 8)), role='parent', head_site=None)
     with pytest.raises(ValueError, match='head of the parent, a Sequential'):
         find_sites(sites, child, parent)
 

@@ -85,29 +85,33 @@ AS_TOKENS = ROWS.flatten(2).transpose(1, 2)
 WITH_CLASS = torch.cat([torch.full((1, 1, 1), 50.), AS_TOKENS], 1)
 
 
-@pytest.mark.parametrize('source, target, z, expected', [
-    # map -> vector: the mean over positions
-    (ONE, Layout('vector', 1), ROWS, [[3.5]]),
-    # tokens -> vector: the mean, or the class token where there is one
-    (ONE_TOKENS, Layout('vector', 1), AS_TOKENS, [[3.5]]),
-    (ONE_CLASS, Layout('vector', 1), WITH_CLASS, [[50.]]),
-    # map -> map: means when it shrinks
-    (ONE, Layout('map', 1, (1, 2), 0, 16.), ROWS, [[[[2.5, 4.5]]]]),
-    # map -> tokens: row by row, and the mean as class token
-    (ONE, ONE_TOKENS, ROWS, [[[i] for i in range(8)]]),
-    (ONE, ONE_CLASS, ROWS, [[[3.5]] + [[i] for i in range(8)]]),
-    # tokens -> map: the class token is left out
-    (ONE_TOKENS, ONE, AS_TOKENS, ROWS.tolist()),
-    (ONE_CLASS, ONE, WITH_CLASS, ROWS.tolist()),
-    # tokens -> tokens: class token to class token
-    (ONE_CLASS, ONE_TOKENS, WITH_CLASS, AS_TOKENS.tolist()),
-    (ONE_TOKENS, ONE_CLASS, AS_TOKENS, [[[3.5]] + [[i] for i in range(8)]]),
-    (ONE_CLASS, Layout('tokens', 1, (1, 2), 1, 16.), WITH_CLASS,
-     [[[50.], [2.5], [4.5]]]),
-    # one class token for two: it stands for both
-    (ONE_CLASS, Layout('tokens', 1, (1, 2), 2, 16.), WITH_CLASS,
-     [[[50.], [50.], [2.5], [4.5]]]),
-])
+@pytest.mark.parametrize(
+    'source, target, z, expected',
+    [
+        # map -> vector: the mean over positions
+        (ONE, Layout('vector', 1), ROWS, [[3.5]]),
+        # tokens -> vector: the mean, or the class token where there is one
+        (ONE_TOKENS, Layout('vector', 1), AS_TOKENS, [[3.5]]),
+        (ONE_CLASS, Layout('vector', 1), WITH_CLASS, [[50.]]),
+        # map -> map: means when it shrinks
+        (ONE, Layout('map', 1, (1, 2), 0, 16.), ROWS, [[[[2.5, 4.5]]]]),
+        # map -> tokens: row by row, and the mean as class token
+        (ONE, ONE_TOKENS, ROWS, [[[i] for i in range(8)]]),
+        (ONE, ONE_CLASS, ROWS, [[[3.5]] + [[i] for i in range(8)]]),
+        # tokens -> map: the class token is left out
+        (ONE_TOKENS, ONE, AS_TOKENS, ROWS.tolist()),
+        (ONE_CLASS, ONE, WITH_CLASS, ROWS.tolist()),
+        # tokens -> tokens: class token to class token
+        (ONE_CLASS, ONE_TOKENS, WITH_CLASS, AS_TOKENS.tolist()),
+        (ONE_TOKENS, ONE_CLASS, AS_TOKENS, [[[3.5]] + [[i]
+                                                       for i in range(8)]]),
+        (ONE_CLASS, Layout('tokens', 1, (1, 2), 1,
+                           16.), WITH_CLASS, [[[50.], [2.5], [4.5]]]),
+        # one class token for two: it stands for both
+        (ONE_CLASS, Layout('tokens', 1,
+                           (1, 2), 2, 16.), WITH_CLASS, [[[50.], [50.], [2.5],
+                                                          [4.5]]]),
+    ])
 def test_by_hand(source, target, z, expected):
     expected = torch.tensor(expected)
     transfer = Transfer(source, target)
@@ -143,8 +147,7 @@ def test_projection_of_tokens_is_that_of_maps():
     for column in (0, 1):
         patch = z[:, :, :, 2 * column:2 * column + 2].mean((2, 3))
         assert torch.allclose(out[:, 1 + column], patch @ weight.T, atol=1e-6)
-    assert torch.allclose(
-        out[:, 0], z.mean((2, 3)) @ weight.T, atol=1e-6)
+    assert torch.allclose(out[:, 0], z.mean((2, 3)) @ weight.T, atol=1e-6)
 
 
 def test_images_of_another_size_than_in_the_dry_run():
@@ -196,8 +199,8 @@ def test_resize_smaller_loses_nothing():
     (VECTOR, wide(VECTOR, 8), 'project 4 to 8'),
     (MAP, VECTOR, 'map to vector'),
     (MAP, Layout('map', 4, (1, 2), 0, 16.), 'resize 2x4 to 1x2'),
-    (MAP, Layout('tokens', 6, (1, 2), 1, 16.),
-     'map to tokens, resize 2x4 to 1x2, project 4 to 6'),
+    (MAP, Layout('tokens', 6, (1, 2), 1,
+                 16.), 'map to tokens, resize 2x4 to 1x2, project 4 to 6'),
     (TOKENS, MAP, 'tokens to map'),
 ])
 def test_describe(source, target, text):

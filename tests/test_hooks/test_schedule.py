@@ -1,0 +1,130 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import math
+
+import pytest
+
+from mmhkt.hooks.schedule import Schedule
+from mmhkt.methods import HKT, LePoKet
+
+KNOBS = ['intensity', 'weights.native', 'weights.inherited']
+# A run of 10 epochs of 20 iterations.
+RUN = (200, 20)
+
+
+def schedule(knob='intensity', **cfg):
+    return Schedule.from_cfg(dict(knob=knob, **cfg), KNOBS, 'HKT')
+
+
+def factors(found, *iterations):
+    return [found.factor(i, *RUN) for i in iterations]
+
+
+def test_default_is_linear_from_one_to_zero_over_the_run():
+    found = schedule()
+    assert factors(found, 0, 50, 100, 150, 200) == [1, 0.75, 0.5, 0.25, 0]
+    assert found.sites is None and found.knob == 'intensity'
+
+
+def test_linear():
+    found = schedule(start=0.2, stop=1., begin=0.25, end=0.75)
+    assert factors(found, 0, 49) == [None, None]
+    assert factors(found, 50, 75, 100,
+                   150) == pytest.approx([0.2, 0.4, 0.6, 1.])
+    assert factors(found, 151, 199, 500) == [1., 1., 1.]
+
+
+def test_cosine():
+    found = schedule(rule='cosine', begin=0.5)
+    assert factors(found, 99) == [None]
+    # (1 + cos(pi t)) / 2 for t = 0, 1/4, 1/3, 1/2, 3/4, 1
+    assert factors(found, 100, 125, 150, 175, 200) == pytest.approx(
+        [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0])
+    found = schedule(rule='cosine', start=2., stop=4., end=0.6)
+    # 120 iterations; cos(pi / 3) = 1 / 2
+    assert factors(found, 40, 60, 80, 120,
+                   160) == pytest.approx([2.5, 3., 3.5, 4., 4.])
+
+
+def test_constant():
+    found = schedule(rule='constant', start=0.3, begin=0.5)
+    assert factors(found, 0, 99) == [None, None]
+    assert factors(found, 100, 150, 199, 200) == [0.3] * 4
+    # 'stop' and 'end' are of the other rules
+    found = schedule(rule='constant', start=0.3, stop=0.9, end=0.1)
+    assert factors(found, 0, 100) == [0.3, 0.3]
+
+
+@pytest.mark.parametrize('unit, begin, end', [
+    ('run', 0.1, 0.5),
+    ('epoch', 1, 5),
+    ('iter', 20, 100),
+])
+def test_units(unit, begin, end):
+    found = schedule(unit=unit, begin=begin, end=end)
+    assert factors(found, 19) == [None]
+    assert factors(found, 20, 60, 80, 100,
+                   199) == pytest.approx([1, 0.5, 0.25, 0, 0])
+
+
+@pytest.mark.parametrize('unit, begin', [('epoch', 5), ('iter', 100)])
+def test_no_end_is_the_end_of_the_run(unit, begin):
+    found = schedule(unit=unit, begin=begin)
+    assert factors(found, 100, 150, 200) == [1, 0.5, 0]
+
+
+def test_parts_of_an_epoch():
+    found = schedule(unit='epoch', end=0.5)
+    assert factors(found, 0, 5, 10) == [1, 0.5, 0]
+
+
+def test_beginning_and_ending_at_once_is_a_step():
+    for rule in ('linear', 'cosine'):
+        found = schedule(rule=rule, begin=0.5, end=0.5, stop=0.1)
+        assert factors(found, 99, 100, 101) == [None, 0.1, 0.1]
+    # one that begins after the run never holds
+    assert factors(schedule(unit='epoch', begin=10), 199) == [None]
+
+
+def test_sites():
+    found = schedule(sites=[0, 2], stop=0.5)
+    assert found.sites == [0, 2]
+    assert factors(found, 100) == [0.75]
+
+
+def test_every_knob():
+    for knob in KNOBS:
+        assert schedule(knob).knob == knob
+
+
+@pytest.mark.parametrize('method', [HKT(), LePoKet()])
+def test_the_methods_own_schedules(method):
+    for cfg in method.schedule:
+        found = Schedule.from_cfg(cfg, method.knobs(), 'it')
+        # weaned at 70 % of the run
+        assert factors(found, 0, 70, 139, 140,
+                       199) == pytest.approx([1, 0.5, 1 / 140, 0, 0])
+
+
+@pytest.mark.parametrize('cfg, words', [
+    (dict(knob='intensity', stops=1),
+     ['schedule of HKT has no setting "stops"', 'nearest: stop']),
+    (dict(rule='linear'),
+     ['names no knob', 'valid: intensity, weights.native']),
+    (dict(knob='intensities'), ['HKT', '"intensities"', 'nearest: intensity']),
+    (dict(knob='weights.inherit'), ['"weights.inherit"', 'weights.inherited']),
+    (dict(knob='intensity',
+          rule='cosinus'), ['rule', '"cosinus"', 'nearest: cosine']),
+    (dict(knob='intensity',
+          unit='epochs'), ['unit', '"epochs"', 'nearest: epoch']),
+    (dict(knob='intensity', unit='epoch', begin=5,
+          end=3), ['HKT ends at 3', 'begins at 5']),
+    (dict(knob='intensity', begin=0.5, end=0.25), ['ends at 0.25']),
+    (dict(knob='intensity', begin=5), ['fractions of the run', 'begin=5']),
+    (dict(knob='intensity', end=100), ['end=100', "unit='epoch' or 'iter'"]),
+    (dict(knob='intensity', begin=-0.1), ['0 to 1', 'begin=-0.1']),
+])
+def test_bad_schedules(cfg, words):
+    with pytest.raises(ValueError) as error:
+        Schedule.from_cfg(cfg, KNOBS, 'HKT')
+    for word in words:
+        assert word in str(error.value)
