@@ -131,10 +131,13 @@ def config_in(meta: dict, source: str, trusted: bool) -> Config:
 def value_of(node: ast.expr):
     """A plain value, as ``ast.literal_eval`` but with ``dict(a=1)``."""
     if isinstance(node, ast.Call):
-        words = {word.arg: value_of(word.value) for word in node.keywords}
-        if node.func.id != 'dict' or node.args or None in words:
+        # Where a key is no name, mmengine writes `dict({'a.b': 1})`.
+        entries = [value_of(item) for item in node.args]
+        entries += [{word.arg: value_of(word.value)} for word in node.keywords]
+        value = {key: entry[key] for entry in entries for key in entry}
+        if node.func.id != 'dict' or None in value:
             raise ValueError('more than a plain value')
-        return words
+        return value
     if isinstance(node, ast.Dict):
         return {
             ast.literal_eval(key): value_of(value)

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from mmhkt.methods import HKT, LePoKet
+from mmhkt.methods import HKT, LePoKet, Step
 from mmhkt.models import HereditaryModel
 from mmhkt.models.parent import Parent
 from mmhkt.registry import METHODS, MODELS
@@ -316,6 +316,21 @@ def test_the_parents_head_teaches_child_and_adapters_alone():
     assert mixture.transfer.project.weight.grad.abs().sum() > 0
     assert mixture.back.project.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.parent.parameters())
+
+
+def test_the_parents_features_have_no_graph():
+    model = stages_model(HKT())
+    inputs = IMAGES.clone().requires_grad_()
+    step = Step(model._extraction, model.parent, inputs, LABELS)
+    assert not step.parent_feature('neck').requires_grad
+    assert RUNS == ran(0, 0, 0, 1, 1, 1)
+    assert step.child_feature('neck').requires_grad
+    # each is computed once
+    step.parent_feature('neck'), step.child_feature('neck')
+    assert RUNS == ran(1, 1, 1, 1, 1, 1)
+    step.forget()
+    with pytest.raises(KeyError):
+        step.child_feature('neck')
 
 
 # -------------------------------------------------------------------- sites

@@ -1,0 +1,138 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import logging
+
+import pytest
+import torch
+from helpers import CONFIGS, digits_config, read, run
+from mmengine.logging import MMLogger
+
+from mmhkt.registry import RUNNERS
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What is logged, as (level, text)."""
+    lines = []
+    handle = MMLogger.callHandlers
+
+    def keep(self, record):
+        lines.append((record.levelno, record.getMessage()))
+        return handle(self, record)
+
+    monkeypatch.setattr(MMLogger, 'callHandlers', keep)
+    return lines
+
+
+def texts(log, level=logging.INFO):
+    return '\n'.join(text for lvl, text in log if lvl == level)
+
+
+def test_parent_is_scored_as_it_scored_alone(tmp_path, log):
+    """The figure equals the parent's own test, with its own preprocessor."""
+    parent = tmp_path / 'parent'
+    cfg = digits_config(parent, 'mmhkt.Alone')
+    run(cfg)
+    own = digits_config(
+        parent, 'mmhkt.Alone', load_from=str(parent / 'child.pth'))
+    expected = RUNNERS.build(own).test()['accuracy/top1']
+
+    log.clear()
+    cfg = digits_config(
+        tmp_path / 'run',
+        parent=dict(
+            config=str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
+            checkpoint=str(parent / 'child.pth')),
+        log_level='INFO')
+    cfg.data_preprocessor.update(mean=[0.0] * 3, std=[255.0] * 3)
+    cfg.default_hooks.extraction = dict(
+        type='mmhkt.ExtractionHook', score_parent=True)
+    run(cfg)
+    assert (f'The parent on the validation set: accuracy/top1 {expected:.4f}'
+            in texts(log))
+    assert texts(log).count('Pairing') == 1
+    assert 're-normalised: x [' in texts(log)
+
+
+def test_warns_of_a_child_that_leans_on_its_parent(tmp_path, log):
+    parent = tmp_path / 'parent'
+    run(
+        digits_config(
+            parent, 'mmhkt.Alone', **{
+                'train_cfg.max_epochs': 10,
+                'train_dataloader.dataset.indices': 1000
+            }))
+    log.clear()
+    cfg = digits_config(
+        tmp_path / 'run',
+        dict(
+            type='mmhkt.HKT',
+            attention=dict(mode='static', intensity=1.0),
+            weights=dict(native=0, parent_head=0)),
+        parent=dict(
+            config=str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
+            checkpoint=str(parent / 'child.pth')),
+        **{'optim_wrapper.optimizer.lr': 0.02})
+    run(cfg)
+    warnings = texts(log, logging.WARNING)
+    assert "with the parent's feature mixed in" in warnings
+    assert 'in validation for the child alone' in warnings
+
+
+def test_no_warning_for_a_child_that_stands_alone(tmp_path, log):
+    run(digits_config(tmp_path, 'mmhkt.Alone'))
+    assert 'mixed in' not in texts(log, logging.WARNING)
+
+
+def test_last_and_best_are_logged_and_the_child_exported(tmp_path, log):
+    runner = run(digits_config(tmp_path, log_level='INFO'))
+    values = runner.message_hub.log_scalars['val/accuracy/top1'].data[0]
+    assert (f'Child alone, accuracy/top1: last {values[-1]:.4f}, '
+            f'highest {values.max():.4f}') in texts(log)
+    exported = read(tmp_path / 'child.pth')
+    assert set(exported) == {'state_dict', 'meta'}
+    assert exported['meta']['epoch'] == 2
+    assert len(exported['meta']['dataset_meta']['classes']) == 10
+
+
+def test_schedule_turns_weights_and_intensity(tmp_path):
+    cfg = digits_config(
+        tmp_path,
+        dict(
+            type='mmhkt.HKT',
+            sites='stages',
+            weights=dict(parent_head=0),
+            schedule=[
+                dict(knob='weights.inherited', start=0, stop=1, end=0.5),
+                dict(
+                    knob='intensity',
+                    rule='constant',
+                    start=0.0,
+                    sites=[0]),
+            ]))
+    seen = []
+
+    class Spy:
+
+        def __init__(self, runner):
+            self.call_hook = runner.call_hook
+            self.runner = runner
+
+        def __call__(self, name, **kwargs):
+            self.call_hook(name, **kwargs)
+            if name == 'before_train_iter':
+                method = self.runner.model.methods[0]
+                seen.append(
+                    (method.weight('inherited'),
+                     [m.attention.factor for m in method.mixtures]))
+
+    runner = RUNNERS.build(cfg)
+    runner.call_hook = Spy(runner)
+    runner.train()
+    assert [weight for weight, _ in seen] == pytest.approx(
+        [0, .25, .5, .75, 1, 1, 1, 1])
+    assert all(factors == [0.0, 1.0, 1.0] for _, factors in seen)
+    scalars = runner.message_hub.log_scalars
+    # In the first iteration the term has weight 0 and is not computed.
+    assert len(scalars['train/hkt.inherited.loss'].data[0]) == 7
+    assert torch.isfinite(
+        torch.tensor(scalars['train/loss'].data[0])).all()
