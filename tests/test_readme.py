@@ -68,12 +68,13 @@ def test_new_method_beside_hkt(tmp_path):
             [dict(type='mmhkt.HKT'),
              dict(type='mmhkt.HKT', sites='stages')]))
     names = runner.message_hub.log_scalars
-    assert {'train/hkt0.inherited.loss', 'train/hkt1.inherited.loss'
-            } <= set(names)
+    assert {'train/hkt0.inherited.loss',
+            'train/hkt1.inherited.loss'} <= set(names)
     assert 'train/native.loss' in names
 
 
-@pytest.mark.parametrize('path', re.findall(
-    r'\]\(((?!http)[^)]+)\)', (REPO / 'README.md').read_text()))
+@pytest.mark.parametrize(
+    'path',
+    re.findall(r'\]\(((?!http)[^)]+)\)', (REPO / 'README.md').read_text()))
 def test_links(path):
     assert (REPO / path).exists()

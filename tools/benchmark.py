@@ -74,7 +74,7 @@ def measure(runner, iters: int, warmup: int) -> dict:
         raise SystemExit('mmhkt: the method of this config has no parent, '
                          'so that there is nothing to compare')
     alone = HereditaryModel(model.child, None, [Alone()],
-                            runner._example(model.child))
+                            runner.example(model.child))
     optim_cfg = runner.optim_wrapper
     runner.model = alone
     optim_alone = runner.build_optim_wrapper(optim_cfg)
@@ -97,7 +97,8 @@ def measure(runner, iters: int, warmup: int) -> dict:
     steps = {
         'child alone, step':
         lambda batch: alone.train_step(batch, optim_alone),
-        'parent, forward': parent_forward,
+        'parent, forward':
+        parent_forward,
         f'{model.methods[0].name}, step':
         lambda batch: model.train_step(batch, optim_method),
     }

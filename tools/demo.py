@@ -59,9 +59,7 @@ def train(progress: Progress, what: str, config: str, folder: Path,
         log = folder / 'log.txt'
         with open(log, 'w') as file:
             process = subprocess.Popen(
-                list(map(str, command)),
-                stdout=file,
-                stderr=subprocess.STDOUT)
+                list(map(str, command)), stdout=file, stderr=subprocess.STDOUT)
             while process.poll() is None:
                 progress.update(task, completed=len(curve(folder)))
                 try:
@@ -118,9 +116,8 @@ def report(folder: Path, parent: Path, children: dict, costs: dict) -> str:
         lines.append('| ' + ' | '.join([
             name,
             summary([c[-1] for c in curves]),
-            summary([max(c) for c in curves]),
-            '–' if seconds is None else f'{1000 * seconds:.1f}',
-            f'{parameters(runs[0]):,}'
+            summary([max(c) for c in curves]), '–' if seconds is
+            None else f'{1000 * seconds:.1f}', f'{parameters(runs[0]):,}'
         ]) + ' |')
     alone, hkt = ([curve(run)[-1] for run in runs]
                   for runs in children.values())
@@ -184,8 +181,8 @@ def main():
     }
     from_parent = (f'parent.checkpoint={parent / "child.pth"}', )
     with Progress(
-            TextColumn('{task.description}'), BarColumn(),
-            MofNCompleteColumn(), TextColumn('epochs'),
+            TextColumn('{task.description}'),
+            BarColumn(), MofNCompleteColumn(), TextColumn('epochs'),
             TimeRemainingColumn()) as progress:
         train(progress, 'parent', PARENT, parent, args.epochs)
         for i, seed in enumerate(args.seeds):

@@ -14,7 +14,6 @@ from typing import Optional
 # First: it checks what is installed and makes `mmhkt::` configs known.
 import mmhkt  # noqa: F401  isort: skip
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
@@ -27,7 +26,7 @@ def parse_args(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='A run with EMAHook needs no flag: mmengine writes the '
-        'averaged weights as the\ncheckpoint\'s state_dict, so that they are '
+        "averaged weights as the\ncheckpoint's state_dict, so that they are "
         'what is exported.')
     parser.add_argument(
         'checkpoint', help='of a run with mmhkt, or with OpenMMLab alone')
@@ -151,15 +150,12 @@ def value_of(node: ast.expr):
 
 def build(cfg: Config):
     """The network that a plain config describes."""
-    model = cfg.model.copy()
-    if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(
-            cfg.get('default_scope', 'mmengine')):
-        try:
-            return MODELS.build(model)
-        except KeyError as error:  # an unknown type
-            raise ConfigError(error.args[0]) from None
+    # Not before `quieten`, as above.
+    from mmhkt.models import build_network
+    try:
+        return build_network(cfg)
+    except KeyError as error:  # an unknown type
+        raise ConfigError(error.args[0]) from None
 
 
 def size_of(source) -> str:

@@ -89,8 +89,7 @@ def join(cfg: Config, shape: Optional[Sequence[int]] = None):
                 "'mmhkt.InheritanceRunner', a parent and a method")
         if shape is not None:
             image = torch.randn(1, 3, *shape, device=get_device())
-            runner._example = lambda child: image
-            return runner.inherit(runner.model)
+            return runner.inherit(runner.model, image)
         try:
             runner.train_loop  # reads the training set
         except OSError as error:

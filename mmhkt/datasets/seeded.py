@@ -49,8 +49,8 @@ class SeededSampler(Sampler):
             yield from self.sampler
             return
         for number, index in enumerate(self.sampler):
-            yield SeededIndex(
-                index, (self.seed, self.epoch, get_rank(), number))
+            yield SeededIndex(index,
+                              (self.seed, self.epoch, get_rank(), number))
 
     def __len__(self) -> int:
         return len(self.sampler)

@@ -52,7 +52,8 @@ def _score(runner, parent: Parent) -> dict:
     for batch in loader:
         data = model.child.data_preprocessor(batch, False)
         outputs = parent.network(
-            parent.images(data['inputs']), data['data_samples'],
+            parent.images(data['inputs']),
+            data['data_samples'],
             mode='predict')
         evaluator.process(data_samples=outputs, data_batch=batch)
     return evaluator.evaluate(len(loader.dataset))

@@ -50,8 +50,8 @@ class MixtureHook(Hook):
             return
         for method in model.methods:
             for name, value in method.statistics().items():
-                runner.message_hub.update_scalar(
-                    f'train/{method.name}.{name}', float(value))
+                runner.message_hub.update_scalar(f'train/{method.name}.{name}',
+                                                 float(value))
 
     def after_val_epoch(self,
                         runner,
@@ -71,7 +71,8 @@ class MixtureHook(Hook):
         alone, where = recent('native'), 'on the same training batches'
         if alone is None:
             # Without a native loss only the validation knows the child alone.
-            alone, where = (metrics or {}).get('accuracy/top1'), 'in validation'
+            alone, where = (metrics
+                            or {}).get('accuracy/top1'), 'in validation'
         for method in model.methods:
             mixed = recent(f'{method.name}.inherited')
             if None in (alone, mixed) or mixed - alone <= self.warn_gap:
@@ -98,8 +99,11 @@ class MixtureHook(Hook):
                 f'{values.max():.4f}, lowest {values.min():.4f} of '
                 f'{len(values)} validations.')
         if self.export is not None:
+            # Hooks may put other weights in, as the EMAHook does.
+            checkpoint = dict(state_dict=model.state_dict())
+            runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
             path = export_child(
-                model.state_dict(),
+                checkpoint['state_dict'],
                 runner.cfg,
                 f'{runner.work_dir}/{self.export}',
                 dataset_meta=getattr(runner.train_dataloader.dataset,

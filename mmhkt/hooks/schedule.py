@@ -65,6 +65,15 @@ class Schedule:
         schedule = cls(**cfg)
         one_of('The rule of a schedule', schedule.rule, RULES)
         one_of('The unit of a schedule', schedule.unit, UNITS)
+        for name in ('start', 'stop'):
+            if not 0 <= getattr(schedule, name) < math.inf:
+                raise ValueError(
+                    f'The {name} of a schedule of {method} must be a fraction '
+                    f'of 0 or more, but got {getattr(schedule, name)}.')
+        if schedule.sites is not None and schedule.knob != 'intensity':
+            raise ValueError(
+                f'A schedule of {method} turns "{schedule.knob}" for some '
+                'sites, but only "intensity" belongs to a site.')
         if schedule.end is not None and schedule.end < schedule.begin:
             raise ValueError(f'A schedule of {method} ends at {schedule.end}, '
                              f'before it begins at {schedule.begin}.')

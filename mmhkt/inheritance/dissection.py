@@ -3,8 +3,8 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
-from typing import Tuple
+from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
+                    Tuple)
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -65,10 +65,20 @@ class Dissection:
         training = {m: m.training for m in modules.values()}
         self.network.eval()
         try:
-            with torch.no_grad(), exchanged(
-                {m: partial(seen, n, m.forward)
-                 for n, m in modules.items()}):
+            with torch.no_grad(), exchanged({
+                    m: partial(seen, n, m.forward)
+                    for n, m in modules.items()
+            }):
                 self.network(image)
+        except Exception as error:
+            size = 'x'.join(map(str, self.image_size))
+            raise ValueError(
+                f'The {self.role}, a {type(self.network).__name__}, cannot '
+                f'take images of {size} pixels '
+                f'({type(error).__name__}: {error}).' +
+                (' It can be given another size by parent=dict(..., '
+                 'input_size=(H, W)).' if self.role == 'parent' else '')
+            ) from error
         finally:
             for module, mode in training.items():
                 module.training = mode
@@ -122,6 +132,14 @@ class Dissection:
                 f'feature(s), so that there is no "{site}".')
         return name, index
 
+    def canonical(self, site: str) -> str:
+        """A site's one spelling: names for indices, the output counted."""
+        name, index = self.split(site)
+        count = len(self._by_name[name][-1].shapes)
+        if count == 1:
+            return name
+        return f'{name}[{(-1 if index is None else index) % count}]'
+
     def _by_name_without_root(self) -> List[str]:
         return [name for name in self._by_name if name]
 
@@ -136,20 +154,22 @@ class Dissection:
         try:
             return Layout.of(shape, self.image_size)
         except ValueError as error:
-            raise ValueError(
-                f'The {self.role}\'s "{site}" cannot be a site: '
-                f'{error}.') from None
+            raise ValueError(f'The {self.role}\'s "{site}" cannot be a site: '
+                             f'{error}.') from None
 
     def first(self, sites: Iterable[str]) -> str:
-        """The module, of those at some sites, that runs first."""
-        return min((self.split(site)[0] for site in sites), key=self._start)
+        """The module, of those at some sites, that is finished first.
+
+        A module is finished after those inside it.
+        """
+        return min((self.split(site)[0] for site in sites), key=self._end)
 
     def last(self, sites: Iterable[str]) -> str:
-        """The site that runs last."""
-        return max(sites, key=lambda site: self._start(self.split(site)[0]))
+        """The site whose module is finished last."""
+        return max(sites, key=lambda site: self._end(self.split(site)[0]))
 
-    def _start(self, name: str) -> int:
-        return self._by_name[name][0].start
+    def _end(self, name: str) -> int:
+        return self._by_name[name][0].end
 
     def finished_before(self, name: str) -> List[str]:
         """The largest modules that are finished before a module runs.
@@ -157,7 +177,7 @@ class Dissection:
         A run that starts from there can take their outputs from an earlier
         one.
         """
-        start = self._start(name)
+        start = self._by_name[name][0].start
         finished = {
             name
             for name, calls in self._by_name.items()
@@ -212,10 +232,7 @@ class Dissection:
 @contextmanager
 def exchanged(forwards: Dict[nn.Module, Callable[..., Any]]) -> Iterator:
     """Exchange ``forward`` of modules; back to what it was at the end."""
-    before = {
-        module: module.__dict__.get('forward')
-        for module in forwards
-    }
+    before = {module: module.__dict__.get('forward') for module in forwards}
     try:
         for module, forward in forwards.items():
             module.forward = forward

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .dissection import Dissection, exchanged
-from .layout import pick, put
+from .layout import features, pick, put
 
 # What a site does to the feature that passes it.
 Mixer = Callable[[Tensor], Tensor]
@@ -75,21 +75,22 @@ class Extraction:
 
         def keep(name, forward, *args, **kwargs):
             output = forward(*args, **kwargs)
-            self._record[name].append(output)
+            self._record[name].append(
+                (output, [f._version for f in features(output)]))
             for index, mixer in mixers.get(name, ()):
                 output = put(output, mixer(pick(output, index)), index)
             return output
 
         with exchanged({
-                self._modules[name]: partial(keep, name,
-                                             self._modules[name].forward)
+                self._modules[name]:
+                partial(keep, name, self._modules[name].forward)
                 for name in self._wanted
         }):
             yield
 
     @contextmanager
     def rerun(self, mixers: Dict[str, Mixer]) -> Iterator:
-        """Run on from the recorded features at some sites.
+        """Run on, once, from the recorded features at some sites.
 
         The statistics of batch norms stay as the recorded run left them:
         they belong to the network that is deployed, which never sees these
@@ -101,14 +102,17 @@ class Extraction:
         exchange = {}
         first = self.dissection.first(mixers)
         for name in self._shortcuts[first]:
-            outputs = iter(self._record[name])
+            outputs = iter([output for output, _ in self._record[name]])
             exchange[self._modules[name]] = partial(_recorded, outputs)
 
         for name, changes in self._by_module(mixers).items():
             module = self._modules[name]
             if name == first:
-                outputs = iter(self._record[name])
-                forward = partial(_recorded, outputs)
+                outputs = [
+                    self._unchanged(name, i)
+                    for i in range(len(self._record[name]))
+                ]
+                forward = partial(_recorded, iter(outputs))
             else:
                 forward = module.forward
             exchange[module] = partial(_mixed, forward, changes)
@@ -119,7 +123,17 @@ class Extraction:
     def feature(self, site: str) -> Tensor:
         """The recorded feature at a site."""
         name, index = self.dissection.split(site)
-        return pick(self._record[name][-1], index)
+        return pick(self._unchanged(name, -1), index)
+
+    def _unchanged(self, name: str, call: int) -> Any:
+        output, versions = self._record[name][call]
+        if [f._version for f in features(output)] != versions:
+            raise RuntimeError(
+                f'The {self.dissection.role}\'s "{name}" cannot be a site: a '
+                'later operation overwrites its output in place (an addition '
+                'or an activation with inplace=True). Choose the block around '
+                'it.')
+        return output
 
     def forget(self) -> None:
         """Let go of the record, so that its memory is free."""

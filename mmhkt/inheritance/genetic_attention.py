@@ -122,11 +122,9 @@ class GeneticAttention(BaseModule):
                 nn.Linear(channels, channels), nn.ReLU(),
                 nn.Linear(channels, 1))
 
-    def forward(
-        self,
-        q: Union[Tensor, Sequence[Tensor]],
-        v: Optional[Tensor] = None
-    ) -> Union[Tensor, Sequence[Tensor]]:
+    def forward(self,
+                q: Union[Tensor, Sequence[Tensor]],
+                v: Optional[Tensor] = None) -> Union[Tensor, Sequence[Tensor]]:
         """Blend.
 
         Args:
@@ -181,9 +179,8 @@ class GeneticAttention(BaseModule):
         source_q, source_v = self._gate_source(q, v)
         query = self.query(self._pool(source_q))
         key = self.key(self._pool(source_v))
-        affinity = (
-            torch.sigmoid(_similarity(query, key)) +
-            torch.sigmoid(self.gate_mlp(query * key))) / 2
+        affinity = (torch.sigmoid(_similarity(query, key)) +
+                    torch.sigmoid(self.gate_mlp(query * key))) / 2
         return self.value(v), self._selected(affinity)
 
     def _gate_source(self, q: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
@@ -203,7 +200,7 @@ class GeneticAttention(BaseModule):
         return (f'mode={self.mode}, select={self.select}, '
                 f'gate_per={self.gate_per}, '
                 f'gate_gradient={self.gate_gradient}, '
-                f'intensity={float(self.intensity):g}')
+                f'intensity={self.intensity.item():g}')
 
 
 def _similarity(q: Tensor, k: Tensor) -> Tensor:

@@ -27,8 +27,7 @@ class Layout:
     stride: Optional[float] = None
 
     @classmethod
-    def of(cls, shape: Sequence[int], image_size: Tuple[int,
-                                                        int]) -> 'Layout':
+    def of(cls, shape: Sequence[int], image_size: Tuple[int, int]) -> 'Layout':
         """Read the layout off a feature's shape.
 
         Args:

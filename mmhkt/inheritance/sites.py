@@ -101,6 +101,7 @@ def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
     if min(counts) == 1:
         # Two plain transformers: quarters, as hierarchical networks have.
         count = max(counts) if max(counts) > 1 else 4
+        count = min(count, *(len(d.stages()) for d in (child, parent)))
         return list(
             zip(*(_evenly(s, d, count)
                   for s, d in zip(stages, (child, parent)))))
@@ -119,8 +120,6 @@ def _by_stride(stages: Dict[str, Layout]) -> Dict[float, str]:
 
 def _evenly(by_stride: Dict[float, str], dissection: Dissection,
             count: int) -> List[str]:
-    if len(by_stride) > 1:
-        return list(by_stride.values())
-    blocks = list(dissection.stages())
-    count = min(count, len(blocks))
+    blocks = list(dissection.stages() if len(by_stride) ==
+                  1 else by_stride.values())
     return [blocks[(i + 1) * len(blocks) // count - 1] for i in range(count)]

@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import math
 from abc import ABCMeta, abstractmethod
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -55,12 +56,13 @@ class Method(BaseModule, metaclass=ABCMeta):
             if term not in self.weights:
                 raise ValueError(f'{name} has no loss term "{term}"; '
                                  f'{nearest(term, self.weights)}.')
-            if not isinstance(weight, (int, float)) or weight < 0:
+            if not isinstance(weight,
+                              (int, float)) or not 0 <= weight < math.inf:
                 raise ValueError(f'The weight of {name}\'s "{term}" must be '
                                  f'a number of 0 or more, but got {weight!r}.')
             self.weights[term] = float(weight)
-        self.schedule = list(
-            self.default_schedule if schedule is None else schedule)
+        self.schedule = list(self.default_schedule if schedule is
+                             None else schedule)
         # Set by the schedule; multiply the weights.
         self.factors = {term: 1.0 for term in self.weights}
 
@@ -80,7 +82,9 @@ class Method(BaseModule, metaclass=ABCMeta):
         """What a schedule can turn."""
         return [f'weights.{term}' for term in self.weights]
 
-    def turn(self, knob: str, factor: float,
+    def turn(self,
+             knob: str,
+             factor: float,
              sites: Optional[Sequence[int]] = None) -> None:
         """Set a knob to a fraction of its configured value.
 

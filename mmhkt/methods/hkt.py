@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from torch import Tensor, nn
 
-from mmhkt.inheritance import Extraction, Mixture, Site
+from mmhkt.inheritance import Dissection, Extraction, Mixture, Site
 from mmhkt.registry import METHODS
 from .base import Method
 from .step import Step
@@ -62,7 +62,7 @@ class HKT(Method):
 
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Extraction) -> None:
-        _check_child_sites(sites)
+        _check_child_sites(sites, child.dissection)
         judged = self.weights['parent_head'] > 0
         if not judged and self.weights['inherited'] == 0:
             raise ValueError(
@@ -81,12 +81,12 @@ class HKT(Method):
             parent.want([last], rerun=True)
         child.want([site.child for site in sites], rerun=True)
         self.mixtures.extend(
-            Mixture(
-                site, self.attention, to_parent=judged and i == self.last)
+            Mixture(site, self.attention, to_parent=judged and i == self.last)
             for i, site in enumerate(sites))
         first = child.dissection.first(site.child for site in sites)
-        self.reruns = 'head' if first == child.dissection.split(
-            child.head_site)[0] else f'child from {first}'
+        self.reruns = 'head' if (
+            child.head_site is not None and first == child.dissection.split(
+                child.head_site)[0]) else f'child from {first}'
 
     def describe(self) -> List[Dict[str, Any]]:
         return [
@@ -134,7 +134,9 @@ class HKT(Method):
                 for i, site in enumerate(self.sites)
             }
             losses.update(
-                self.weighted('inherited', step.inherited(f'{self.name}.inherited', mixers)))
+                self.weighted('inherited',
+                              step.inherited(f'{self.name}.inherited',
+                                             mixers)))
         if self.weight('parent_head') > 0:
             site, mixture = self.sites[self.last], self.mixtures[self.last]
             if self.last not in mixed:
@@ -142,14 +144,15 @@ class HKT(Method):
             feature = mixture.in_parent(mixed[self.last],
                                         step.parent_feature(site.parent))
             losses.update(
-                self.weighted('parent_head',
-                              step.judged(f'{self.name}.parent_head',
-                                          {site.parent: feature})))
+                self.weighted(
+                    'parent_head',
+                    step.judged(f'{self.name}.parent_head',
+                                {site.parent: feature})))
         return losses
 
 
-def _check_child_sites(sites: List[Site]) -> None:
-    names = [site.child for site in sites]
+def _check_child_sites(sites: List[Site], child: Dissection) -> None:
+    names = [child.canonical(site.child) for site in sites]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
         raise ValueError(f'The child\'s "{twice[0]}" stands in '

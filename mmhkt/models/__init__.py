@@ -1,9 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .backbones import *  # noqa: F401,F403
+from .build import build_network
 from .hereditary_model import HereditaryModel
 from .parent import Parent, Renormalise, channel_order_of
 from .tasks import task_of
 
 __all__ = [
-    'HereditaryModel', 'Parent', 'Renormalise', 'channel_order_of', 'task_of'
+    'HereditaryModel', 'Parent', 'Renormalise', 'build_network',
+    'channel_order_of', 'task_of'
 ]

@@ -11,8 +11,8 @@ from torch import Tensor
 from mmhkt.version import __version__
 
 # What a config needs to build, test and deploy a network.
-PLAIN_KEYS = ('default_scope', 'model', 'data_preprocessor', 'test_pipeline',
-              'test_dataloader', 'test_evaluator', 'test_cfg')
+PLAIN_KEYS = ('custom_imports', 'default_scope', 'model', 'data_preprocessor',
+              'test_pipeline', 'test_dataloader', 'test_evaluator', 'test_cfg')
 
 
 def export_child(state_dict: Dict[str, Tensor],
@@ -42,8 +42,10 @@ def export_child(state_dict: Dict[str, Tensor],
             dataset_meta=dataset_meta,
             mmengine_version=mmengine.__version__,
             mmhkt_version=__version__,
-            method=str(cfg.get('method')),
-            **meta),
+            **{
+                'method': str(cfg.get('method')),
+                **meta
+            }),
         state_dict={
             name: value.detach().cpu().clone()
             for name, value in state_dict.items()

@@ -1,7 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from typing import Any, Dict, List, Optional, Sequence
 
-import torch
 from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor, nn
@@ -129,9 +128,10 @@ class HereditaryModel(BaseModel):
         for method in self.methods:
             rows = method.describe()
             for site, row in zip(method.sites, rows):
-                table.add_row(method.name, site.child, str(site.child_layout),
-                              site.parent, str(site.parent_layout),
-                              row['adapter'], f'{row["parameters"]:,}')
+                table.add_row(method.name, site.child,
+                              str(site.child_layout), site.parent,
+                              str(site.parent_layout), row['adapter'],
+                              f'{row["parameters"]:,}')
             notes += [
                 f'{method.name} runs once more: {what}'
                 for what in dict.fromkeys(row['reruns'] for row in rows)
@@ -181,6 +181,8 @@ def _keep_child_only(model: HereditaryModel, state_dict: dict, prefix: str,
             name = key[len(prefix):]
             if name.startswith('child.'):
                 entries[prefix + name[len('child.'):]] = value
+            elif name == 'child':  # of the metadata
+                entries[prefix[:-1]] = value
 
 
 def _extraction(network: nn.Module, image: Tensor, role: str) -> Extraction:

@@ -4,12 +4,12 @@ from typing import Any, Optional, Sequence, Tuple, Union
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from mmhkt.utils.config import load_config
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, read_checkpoint,
                          weights_of)
+from mmhkt.utils.config import load_config
+from .build import build_network
 
 SETTINGS = ('config', 'checkpoint', 'revise_keys', 'trusted', 'random_weights',
             'channel_order', 'input_size')
@@ -60,7 +60,7 @@ class Parent(nn.Module):
                 "checkpoint='file.pth'). (A random parent teaches nothing; "
                 'for tests and timings it can be had by '
                 'random_weights=True.)')
-        self.network = _build(self.cfg)
+        self.network = build_network(self.cfg)
         self.checkpoint = checkpoint
         if checkpoint is not None:
             weights = weights_of(
@@ -197,8 +197,7 @@ def channel_order_of(cfg: Config) -> Optional[str]:
     while 'dataset' in dataset:  # a wrapper
         dataset = dataset['dataset']
     steps = [step.get('type', '') for step in dataset.get('pipeline', ())]
-    order = 'bgr' if any('LoadImage' in str(step)
-                         for step in steps) else 'rgb'
+    order = 'bgr' if any('LoadImage' in str(step) for step in steps) else 'rgb'
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
         'data_preprocessor') or {}
     if any(
@@ -216,12 +215,3 @@ def _config_of(config: Union[str, dict]) -> Config:
     if 'model' not in config:
         raise ValueError("The parent's config holds no `model`.")
     return config
-
-
-def _build(cfg: Config) -> nn.Module:
-    model = cfg.model.copy()
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    scope = cfg.get('default_scope', None)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MODELS.build(model)

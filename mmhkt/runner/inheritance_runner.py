@@ -70,10 +70,12 @@ class InheritanceRunner(Runner):
         if self.distributed and get_device() == 'cpu':
             model = revert_sync_batchnorm(model)
             model_wrapper_cfg = {
-                'type': 'MMDistributedDataParallel',
+                'type':
+                'MMDistributedDataParallel',
                 'find_unused_parameters':
                 self.cfg.get('find_unused_parameters', False),
-                **(model_wrapper_cfg or {}), 'device_ids': None
+                **(model_wrapper_cfg or {}), 'device_ids':
+                None
             }
         return super().wrap_model(model_wrapper_cfg, model)
 
@@ -96,11 +98,15 @@ class InheritanceRunner(Runner):
         self.model = self.wrap_model(
             self.cfg.get('model_wrapper_cfg'), self.model)
 
-    def inherit(self, child: nn.Module) -> HereditaryModel:
+    def inherit(self,
+                child: nn.Module,
+                image: Optional[torch.Tensor] = None) -> HereditaryModel:
         """Join child, parent and methods, as the config has them.
 
         Args:
             child (nn.Module): The plain child.
+            image (Tensor, optional): For the dry run. Defaults to None, the
+                first training image.
 
         Returns:
             HereditaryModel: What is trained.
@@ -114,10 +120,13 @@ class InheritanceRunner(Runner):
                 parent = Parent.from_cfg(self.cfg.get('parent'))
                 parent.connect(child, channel_order_of(self.cfg))
                 parent.to(get_device())
+            if image is None:
+                image = self.example(child)
             return HereditaryModel(child, parent, methods,
-                                   self._example(child)).to(get_device())
+                                   image).to(get_device())
 
-    def _example(self, child: nn.Module) -> torch.Tensor:
+    def example(self, child: nn.Module) -> torch.Tensor:
+        """The first training image, (1, 3, H, W), as the child gets it."""
         loader = self.train_dataloader
         batch = loader.collate_fn([loader.dataset[0]])
         return child.data_preprocessor(batch, False)['inputs']
@@ -179,9 +188,8 @@ class InheritanceRunner(Runner):
         return built
 
     def register_default_hooks(self,
-                               hooks: Optional[Dict[str,
-                                                    Union[Hook,
-                                                          Dict]]] = None):
+                               hooks: Optional[Dict[str, Union[Hook,
+                                                               Dict]]] = None):
         """Add the three hooks of inheritance; a config can replace each by
         its name, or drop it by None."""
         hooks = dict(hooks or {})
@@ -248,8 +256,7 @@ class InheritanceRunner(Runner):
         Raises:
             ValueError: If it cannot be read or does not fit.
         """
-        checkpoint = read_checkpoint(filename,
-                                     self.cfg.get('trusted', False),
+        checkpoint = read_checkpoint(filename, self.cfg.get('trusted', False),
                                      map_location)
         model = self._hereditary
         if self._resume and model:
@@ -264,9 +271,8 @@ class InheritanceRunner(Runner):
             checkpoint = dict(state_dict=weights)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
 
-        network = model or (
-            self.model.module
-            if is_model_wrapper(self.model) else self.model)
+        network = model or (self.model.module
+                            if is_model_wrapper(self.model) else self.model)
         if strict is None:
             strict = self._resume or model is None
         if strict:

@@ -86,8 +86,8 @@ def put_back(checkpoint: dict, model: HereditaryModel,
             aside['param_groups'])
         groups = []
         for group in optimizer.state_dict()['param_groups']:
-            source = own_groups if set(group['params']) & set(
-                child) else aside_groups
+            source = own_groups if set(
+                group['params']) & set(child) else aside_groups
             groups.append({**next(source), 'params': group['params']})
         checkpoint['optimizer'] = {
             **saved, 'state': state,

@@ -5,7 +5,6 @@ from .names import nearest, one_of
 from .random import private_randomness, seed_cpu, seed_everything
 
 __all__ = [
-    'STRIP_MODULE', 'load_strictly', 'nearest', 'one_of',
-    'private_randomness', 'read_checkpoint', 'seed_cpu', 'seed_everything',
-    'weights_of'
+    'STRIP_MODULE', 'load_strictly', 'nearest', 'one_of', 'private_randomness',
+    'read_checkpoint', 'seed_cpu', 'seed_everything', 'weights_of'
 ]

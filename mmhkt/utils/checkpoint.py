@@ -53,7 +53,8 @@ def read_checkpoint(
     except FileNotFoundError:
         raise
     except Exception as error:
-        blocked = re.search(r'Unsupported \w+:? (?:GLOBAL )?(\S+)', str(error))
+        blocked = re.search(r'(?i)unsupported global:? (?:GLOBAL )?(\S+)',
+                            str(error))
         if isinstance(error, UnpicklingError) and blocked:
             raise ValueError(
                 f'The checkpoint "{source}" holds more than weights '
@@ -63,7 +64,7 @@ def read_checkpoint(
         raise ValueError(
             f'The checkpoint "{source}" cannot be read: it is truncated or '
             'no PyTorch checkpoint '
-            f'({type(error).__name__}: {str(error)[:200]}).') from error
+            f'({type(error).__name__}).') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'The checkpoint "{source}" holds a {type(checkpoint).__name__}, '
@@ -171,5 +172,5 @@ def _harmless_allowed():
 
 def _history_method(owner: Any, name: str) -> Any:
     if owner is not HistoryBuffer and not isinstance(owner, HistoryBuffer):
-        raise UnpicklingError(f'Unsupported getattr: {owner!r}.{name}')
+        raise UnpicklingError(f'Unsupported global: getattr({owner!r})')
     return getattr(owner, name)

@@ -14,7 +14,8 @@ def seed_cpu(*key: int) -> None:
         *key (int): Non-negative, for instance seed, epoch and number.
             Different keys give independent streams.
     """
-    words = np.random.SeedSequence(key).generate_state(3)
+    # Its length is part of the key, since trailing zeros would not count.
+    words = np.random.SeedSequence((len(key), *key)).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(words[1])
     # torch.manual_seed visits every backend, which costs more than the

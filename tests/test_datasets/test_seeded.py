@@ -10,7 +10,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from torch.utils.data import DataLoader, Dataset
 
-from mmhkt.datasets.seeded import (SeededDataset, SeededIndex, SeededSampler)
+from mmhkt.datasets.seeded import SeededDataset, SeededIndex, SeededSampler
 from mmhkt.registry import DATA_SAMPLERS, DATASETS
 
 LENGTH = 10

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 import torch
-from helpers import CONFIGS, digits_config, read, run
+from helpers import CONFIGS, digits_config, read, run, same
 from mmengine.logging import MMLogger
 
 from mmhkt.registry import RUNNERS
@@ -103,11 +103,7 @@ def test_schedule_turns_weights_and_intensity(tmp_path):
             weights=dict(parent_head=0),
             schedule=[
                 dict(knob='weights.inherited', start=0, stop=1, end=0.5),
-                dict(
-                    knob='intensity',
-                    rule='constant',
-                    start=0.0,
-                    sites=[0]),
+                dict(knob='intensity', rule='constant', start=0.0, sites=[0]),
             ]))
     seen = []
 
@@ -121,18 +117,26 @@ def test_schedule_turns_weights_and_intensity(tmp_path):
             self.call_hook(name, **kwargs)
             if name == 'before_train_iter':
                 method = self.runner.model.methods[0]
-                seen.append(
-                    (method.weight('inherited'),
-                     [m.attention.factor for m in method.mixtures]))
+                seen.append((method.weight('inherited'),
+                             [m.attention.factor for m in method.mixtures]))
 
     runner = RUNNERS.build(cfg)
     runner.call_hook = Spy(runner)
     runner.train()
-    assert [weight for weight, _ in seen] == pytest.approx(
-        [0, .25, .5, .75, 1, 1, 1, 1])
+    assert [weight for weight, _ in seen
+            ] == pytest.approx([0, .25, .5, .75, 1, 1, 1, 1])
     assert all(factors == [0.0, 1.0, 1.0] for _, factors in seen)
     scalars = runner.message_hub.log_scalars
     # In the first iteration the term has weight 0 and is not computed.
     assert len(scalars['train/hkt.inherited.loss'].data[0]) == 7
-    assert torch.isfinite(
-        torch.tensor(scalars['train/loss'].data[0])).all()
+    assert torch.isfinite(torch.tensor(scalars['train/loss'].data[0])).all()
+
+
+def test_what_is_exported_are_the_averaged_weights(tmp_path):
+    run(
+        digits_config(
+            tmp_path, custom_hooks=[dict(type='EMAHook', momentum=0.5)]))
+    exported, last = (
+        read(tmp_path / name)['state_dict']
+        for name in ('child.pth', 'epoch_2.pth'))
+    assert same(exported, last)

@@ -78,7 +78,7 @@ def test_the_network_is_left_as_it_was(net):
 
 def test_the_network_is_left_as_it_was_after_an_error(net):
     net.train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match='cannot take images of 16x16'):
         Dissection(net, torch.rand(2, 5, 16, 16), 'child')
     assert all(module.training for module in net.modules())
     assert not any('forward' in m.__dict__ for m in net.modules())

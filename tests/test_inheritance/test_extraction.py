@@ -354,3 +354,64 @@ def test_unknown_sites(extraction):
     with pytest.raises(ValueError, match='The child has no module "tow"'):
         with extraction.record({'tow': double}):
             pass
+
+
+class Nested(nn.Module):
+    """A head that is given the backbone's output itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(
+            nn.Sequential(nn.Conv2d(3, 4, 1)),
+            nn.Sequential(nn.Conv2d(4, 4, 1)))
+        self.head = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+
+def test_a_site_inside_another():
+    torch.manual_seed(0)
+    net, image = Nested(), torch.rand(2, 3, 4, 4)
+    dissection = Dissection(net, image, 'child')
+    sites = ['backbone.0', 'backbone']
+    assert dissection.first(sites) == 'backbone.0'
+    assert dissection.last(sites) == 'backbone'
+    extraction = Extraction(net, dissection, 'backbone', 'head')
+    extraction.want(sites, rerun=True)
+    with extraction.record():
+        net(image)
+    with extraction.rerun({
+            'backbone.0': lambda x: x + 1,
+            'backbone': lambda x: 2 * x
+    }):
+        mixed = net(image)
+    inner = net.backbone[0](image) + 1
+    torch.testing.assert_close(mixed, net.head(2 * net.backbone[1](inner)))
+
+
+class InPlace(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.act = nn.ReLU(inplace=True)
+        self.head = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+
+    def forward(self, x):
+        return self.head(self.act(self.conv(x)))
+
+
+def test_a_feature_that_is_overwritten_is_refused():
+    net, image = InPlace(), torch.rand(2, 3, 4, 4)
+    extraction = Extraction(net, Dissection(net, image, 'child'), 'act',
+                            'head')
+    extraction.want(['conv', 'act'], rerun=True)
+    with extraction.record():
+        net(image)
+    assert extraction.feature('act').min() >= 0
+    with pytest.raises(RuntimeError, match='"conv" cannot be a site: a later'):
+        extraction.feature('conv')
+    with pytest.raises(RuntimeError, match='overwrites its output in place'):
+        with extraction.rerun({'conv': lambda x: x}):
+            net(image)

@@ -3,8 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmhkt.inheritance import (Dissection, Extraction, Layout, Site,
-                               find_sites)
+from mmhkt.inheritance import Dissection, Extraction, Layout, Site, find_sites
 from mmhkt.inheritance.sites import pair_stages
 
 

@@ -4,8 +4,8 @@ import copy
 import torch
 from helpers import digits_config, prepared, same
 from mmengine.model import ExponentialMovingAverage
-from mmengine.runner.checkpoint import _load_checkpoint_to_model, \
-    get_state_dict
+from mmengine.runner.checkpoint import (_load_checkpoint_to_model,
+                                        get_state_dict)
 
 METHOD = dict(type='mmhkt.LePoKet', sites='all')
 

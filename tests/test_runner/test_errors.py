@@ -56,8 +56,7 @@ def two_classes(folder):
 
 
 def site(child='neck', parent='neck'):
-    return dict(
-        type='mmhkt.HKT', sites=[dict(child=child, parent=parent)])
+    return dict(type='mmhkt.HKT', sites=[dict(child=child, parent=parent)])
 
 
 HKT = dict(type='mmhkt.HKT')
@@ -65,42 +64,39 @@ CASES = {
     'no such child site':
     (site(child='backbone.layr3'), None,
      'The child has no module "backbone.layr3"; nearest: backbone.layer3'),
-    'no such parent site':
-    (site(parent='nek'), None, 'The parent has no module "nek"; nearest: neck'),
-    'a site that does not run':
-    (site(child='data_preprocessor'), None, '"data_preprocessor" does not run'),
-    'no such index':
-    (site(child='backbone.layer3.-7'), None, 'no module "backbone.layer3.-7"'),
-    'no such output':
-    (site(child='neck[3]'), None, 'returns 1 feature(s)'),
+    'no such parent site': (site(parent='nek'), None,
+                            'The parent has no module "nek"; nearest: neck'),
+    'a site that does not run': (site(child='data_preprocessor'), None,
+                                 '"data_preprocessor" does not run'),
+    'no such index': (site(child='backbone.layer3.-7'), None,
+                      'no module "backbone.layer3.-7"'),
+    'no such output': (site(child='neck[3]'), None, 'returns 1 feature(s)'),
     'vector into map':
     (site(child='backbone.layer3'), None,
      '"backbone.layer3" and the parent\'s "neck" cannot be aligned'),
     'site of another form':
     (dict(type='mmhkt.HKT', sites=[dict(chid='neck')]), None,
      "A site is dict(child='module.path', parent='module.path')"),
-    'unknown preset':
-    (dict(type='mmhkt.HKT', sites='stagse'), None, 'nearest: stages'),
+    'unknown preset': (dict(type='mmhkt.HKT',
+                            sites='stagse'), None, 'nearest: stages'),
     'missing keys':
     (HKT, partial(saved, change=missing_key),
      'does not fit the network. Weights 1 missing: backbone.conv1.weight'),
     'foreign keys': (HKT, partial(saved, change=foreign_keys),
                      '"net.backbone.conv1.weight" is foreign; nearest: '
                      'backbone.conv1.weight; see revise_keys'),
-    'needs pickle': (HKT,
-                     partial(
-                         saved,
-                         change=lambda s: dict(state_dict=s, more=Harmful())),
-                     'could only be read by pickle'),
+    'needs pickle':
+    (HKT, partial(saved, change=lambda s: dict(state_dict=s, more=Harmful())),
+     'could only be read by pickle'),
     'truncated': (HKT, truncated, 'is truncated or no PyTorch checkpoint'),
     'no such file':
     (HKT, lambda folder: dict(config=PARENT, checkpoint='nowhere/p.pth'),
      'There is no checkpoint "nowhere/p.pth"'),
-    'another class count':
-    (HKT, two_classes, 'The parent has 2 classes, the child 10'),
-    'unknown method':
-    (dict(type='mmhkt.HTK'), None, 'There is no method "mmhkt.HTK"; nearest: '
-     'mmhkt.HKT'),
+    'another class count': (HKT, two_classes,
+                            'The parent has 2 classes, the child 10'),
+    'unknown method': (dict(type='mmhkt.HTK'), None,
+                       'There is no method "mmhkt.HTK"; nearest: '
+                       'mmhkt.HKT'),
     'unknown setting of a method':
     (dict(type='mmhkt.HKT', weight=dict()), None,
      'mmhkt.HKT has no setting "weight"; nearest: weights'),
@@ -110,12 +106,11 @@ CASES = {
     'unknown loss term':
     (dict(type='mmhkt.HKT', weights=dict(inherit=1)), None,
      'HKT has no loss term "inherit"; nearest: inherited'),
-    'nothing inherited':
-    (dict(type='mmhkt.HKT', weights=dict(inherited=0, parent_head=0)), None,
-     'inherits nothing'),
-    'unknown knob':
-    (dict(type='mmhkt.HKT', schedule=[dict(knob='intensty')]), None,
-     '"intensty" is unknown; nearest: intensity'),
+    'nothing inherited': (dict(
+        type='mmhkt.HKT',
+        weights=dict(inherited=0, parent_head=0)), None, 'inherits nothing'),
+    'unknown knob': (dict(type='mmhkt.HKT', schedule=[dict(knob='intensty')]),
+                     None, '"intensty" is unknown; nearest: intensity'),
     'no parent': (HKT, lambda folder: {}, 'No parent is given'),
     'no checkpoint': (HKT, lambda folder: dict(config=PARENT),
                       'The parent has no checkpoint'),

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 import torch
-from helpers import (REPO, digits_config, dump, prepared, read, run, same,
-                     tool)
+from helpers import REPO, digits_config, dump, prepared, read, run, same, tool
 from mmengine.registry import MODELS
 
 from mmhkt.models import HereditaryModel
@@ -31,37 +30,40 @@ def test_validation_alone(tmp_path):
     assert 'accuracy/top1' in RUNNERS.build(cfg).val()
 
 
-@pytest.mark.parametrize('options', [
-    {
-        'custom_hooks': [dict(type='EMAHook', momentum=0.1)]
-    },
-    {
-        'optim_wrapper.type': 'mmhkt.AutocastOptimWrapper'
-    },
-    {
-        'optim_wrapper.accumulative_counts': 2
-    },
-    {
-        'optim_wrapper.clip_grad': dict(max_norm=0.1)
-    },
-    {
-        'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0)
-    },
-    {
-        'auto_scale_lr': dict(base_batch_size=128, enable=True)
-    },
-    {
-        'default_hooks': dict(extraction=None, transfer=None, mixture=None)
-    },
-    {
-        'train_cfg': dict(
-            type='IterBasedTrainLoop', max_iters=6, val_interval=3),
-        'default_hooks.checkpoint': dict(
-            type='CheckpointHook', by_epoch=False, interval=6),
-        'param_scheduler': None,
-    },
-],
-                         ids=lambda options: '-'.join(options))
+@pytest.mark.parametrize(
+    'options', [
+        {
+            'custom_hooks': [dict(type='EMAHook', momentum=0.1)]
+        },
+        {
+            'optim_wrapper.type': 'mmhkt.AutocastOptimWrapper'
+        },
+        {
+            'optim_wrapper.accumulative_counts': 2
+        },
+        {
+            'optim_wrapper.clip_grad': dict(max_norm=0.1)
+        },
+        {
+            'optim_wrapper.paramwise_cfg': dict(norm_decay_mult=0.0)
+        },
+        {
+            'auto_scale_lr': dict(base_batch_size=128, enable=True)
+        },
+        {
+            'default_hooks': dict(
+                extraction=None, transfer=None, mixture=None)
+        },
+        {
+            'train_cfg':
+            dict(type='IterBasedTrainLoop', max_iters=6, val_interval=3),
+            'default_hooks.checkpoint':
+            dict(type='CheckpointHook', by_epoch=False, interval=6),
+            'param_scheduler':
+            None,
+        },
+    ],
+    ids=lambda options: '-'.join(options))
 @pytest.mark.parametrize('method', ['mmhkt.HKT', 'mmhkt.LePoKet'])
 def test_standard_features(tmp_path, method, options):
     options = dict(options)
@@ -130,7 +132,8 @@ def test_learned_parts_are_clipped_and_trained(tmp_path):
     assert {id(p) for p in after} <= optimised
 
 
-@pytest.mark.parametrize('backend', ['LocalVisBackend', 'TensorboardVisBackend'])
+@pytest.mark.parametrize('backend',
+                         ['LocalVisBackend', 'TensorboardVisBackend'])
 def test_every_backend_gets_losses_and_gates(tmp_path, backend):
     cfg = digits_config(tmp_path)
     cfg.visualizer.vis_backends = [dict(type=backend)]
@@ -144,8 +147,7 @@ def test_every_backend_gets_losses_and_gates(tmp_path, backend):
     }
     if backend == 'LocalVisBackend':
         lines = next(tmp_path.glob('*/vis_data/scalars.json')).read_text()
-        names = set().union(*(json.loads(line)
-                              for line in lines.splitlines()))
+        names = set().union(*(json.loads(line) for line in lines.splitlines()))
     else:
         from tensorboard.backend.event_processing.event_accumulator import \
             EventAccumulator
@@ -169,18 +171,17 @@ def test_two_processes_on_cpu(tmp_path):
     """torchrun with gloo, from the command line, without any setting."""
     cfg = digits_config(tmp_path / 'run', 'mmhkt.LePoKet')
     config = dump(cfg, tmp_path / 'config.py')
-    done = subprocess.run(
-        [
-            sys.executable, '-m', 'torch.distributed.run', '--standalone',
-            '--nproc_per_node=2',
-            str(REPO / 'tools/train.py'),
-            str(config), '--launcher', 'pytorch'
-        ],
-        capture_output=True,
-        text=True,
-        env={
-            **os.environ, 'OMP_NUM_THREADS': '1'
-        })
+    done = subprocess.run([
+        sys.executable, '-m', 'torch.distributed.run', '--standalone',
+        '--nproc_per_node=2',
+        str(REPO / 'tools/train.py'),
+        str(config), '--launcher', 'pytorch'
+    ],
+                          capture_output=True,
+                          text=True,
+                          env={
+                              **os.environ, 'OMP_NUM_THREADS': '1'
+                          })
     assert done.returncode == 0, done.stderr[-3000:]
     file = read(tmp_path / 'run/epoch_2.pth')
     assert file['meta']['iter'] == 4  # 256 images, 2 processes of 64

@@ -20,14 +20,16 @@ def runs(tmp_path_factory):
     """One finished run of each method from the same seed."""
     folder = tmp_path_factory.mktemp('runs')
     return {
-        method: (folder / method,
-                 run(digits_config(folder / method, method)))
+        method: (folder / method, run(digits_config(folder / method, method)))
         for method in METHODS
     }
 
 
 def test_checkpoint_is_the_plain_child(runs):
-    files = {m: read(folder / 'epoch_2.pth') for m, (folder, _) in runs.items()}
+    files = {
+        m: read(folder / 'epoch_2.pth')
+        for m, (folder, _) in runs.items()
+    }
     alone = files['mmhkt.Alone']
     for method, file in files.items():
         assert list(file['state_dict']) == list(alone['state_dict'])
@@ -65,7 +67,10 @@ def test_parent_is_nowhere_in_the_file(runs):
             for value in node.values():
                 yield from tensors(value)
 
-    assert not parent & {t.shape for t in tensors(read(folder / 'epoch_2.pth'))}
+    assert not parent & {
+        t.shape
+        for t in tensors(read(folder / 'epoch_2.pth'))
+    }
 
 
 def test_evaluation_is_bit_equal_to_the_plain_child(runs):
@@ -95,7 +100,8 @@ def test_evaluation_is_bit_equal_to_the_plain_child(runs):
         type='mmhkt.LePoKet',
         weights=dict(native=0),
         attention=dict(gate_gradient=True)), 1, 1),
-    ([dict(type='mmhkt.HKT'), dict(type='mmhkt.LePoKet')], 1, 1),
+    ([dict(type='mmhkt.HKT'),
+      dict(type='mmhkt.LePoKet')], 1, 1),
 ])
 def test_forwards_and_backwards_are_counted(tmp_path, monkeypatch, method,
                                             children, parents):
@@ -118,8 +124,9 @@ def test_forwards_and_backwards_are_counted(tmp_path, monkeypatch, method,
         parent = runner.model.parent.network
         parent.backbone.conv1.register_forward_hook(count('parent'))
     backward = torch.Tensor.backward
-    monkeypatch.setattr(torch.Tensor, 'backward', lambda *a, **k:
-                        (count('backward')(), backward(*a, **k)))
+    monkeypatch.setattr(
+        torch.Tensor, 'backward', lambda *a, **k: (count('backward')
+                                                   (), backward(*a, **k)))
     runner.train()
     iterations = runner.iter
     assert iterations == 8
@@ -190,8 +197,7 @@ def test_another_seed_is_another_start(tmp_path):
 
 def test_a_weight_of_zero_costs_nothing(tmp_path):
     model = prepared(
-        digits_config(
-            tmp_path,
-            dict(type='mmhkt.HKT', weights=dict(parent_head=0))))
+        digits_config(tmp_path,
+                      dict(type='mmhkt.HKT', weights=dict(parent_head=0))))
     names = [name for name, _ in model.methods.named_parameters()]
     assert names == ['0.mixtures.0.transfer.project.weight']

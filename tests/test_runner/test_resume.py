@@ -132,8 +132,7 @@ def test_resuming_another_method_is_refused(tmp_path):
 def test_load_from_starts_another_method(tmp_path):
     alone = tmp_path / 'alone'
     run(digits_config(alone, 'mmhkt.Alone'))
-    cfg = digits_config(
-        tmp_path / 'hkt', load_from=str(alone / 'epoch_2.pth'))
+    cfg = digits_config(tmp_path / 'hkt', load_from=str(alone / 'epoch_2.pth'))
     runner = RUNNERS.build(cfg)
     start = {}
     call_hook = runner.call_hook
@@ -154,8 +153,7 @@ def test_load_from_starts_another_method(tmp_path):
 def test_plain_runner_resumes_our_checkpoint(tmp_path):
     """Whoever has no mmhkt goes on with the child alone."""
     run(digits_config(tmp_path))
-    cfg = digits_config(
-        tmp_path, resume=True, **{'train_cfg.max_epochs': 3})
+    cfg = digits_config(tmp_path, resume=True, **{'train_cfg.max_epochs': 3})
     cfg.runner_type = 'Runner'
     runner = run(cfg)
     assert runner.epoch == 3

@@ -23,11 +23,11 @@ PAIRS = {
      'efficientnet/efficientnet-b0_8xb32_in1k', 64),
 }
 
-FIVE_LINES = '''_base_ = 'mmpretrain::{child}.py'
+FIVE_LINES = """_base_ = 'mmpretrain::{child}.py'
 runner_type = 'mmhkt.InheritanceRunner'
 parent = dict(config='mmpretrain::{parent}.py', random_weights=True)
 method = dict(type='mmhkt.{method}')
-'''
+"""
 
 
 def write(folder, pair, method='HKT'):
@@ -40,16 +40,16 @@ def write(folder, pair, method='HKT'):
     data = arrays(folder / 'noise.npz', images=8, size=size)
     for name in ('train', 'val', 'test'):
         # These images come from no file.
-        steps = [{k: v
-                  for k, v in step.items() if k != '_scope_'}
-                 for step in cfg[f'{name}_dataloader'].dataset.pipeline
+        steps = [{
+            k: v
+            for k, v in step.items() if k != '_scope_'
+        } for step in cfg[f'{name}_dataloader'].dataset.pipeline
                  if step['type'] != 'LoadImageFromFile']
         loader = dict(
             batch_size=4,
             num_workers=0,
             persistent_workers=False,
-            sampler=dict(
-                _delete_=True, type='DefaultSampler', shuffle=True),
+            sampler=dict(_delete_=True, type='DefaultSampler', shuffle=True),
             dataset=dict(
                 _delete_=True,
                 type='mmhkt.ArrayDataset',
@@ -72,7 +72,7 @@ def test_pair(tmp_path, pair):
     assert all(torch.isfinite(v).all() for v in file['state_dict'].values())
 
 
-PLAIN = '''
+PLAIN = """
 import sys
 import torch
 from mmengine.config import Config
@@ -87,7 +87,7 @@ assert not any(name.split('.')[0] == 'mmhkt' for name in sys.modules)
 torch.manual_seed(0)
 with torch.no_grad():
     torch.save(model(torch.rand(4, 3, 32, 32)), out)
-'''
+"""
 
 
 @pytest.mark.slow
@@ -105,15 +105,14 @@ def test_zoo_childs_file_needs_no_mmhkt(tmp_path):
     config = tmp_path / 'plain.py'
     config.write_text("_base_ = 'mmpretrain::"
                       "resnet/resnet18_8xb16_cifar10.py'\n")
-    done = subprocess.run(
-        [
-            sys.executable, '-c', PLAIN,
-            str(config),
-            str(files['HKT']),
-            str(tmp_path / 'logits.pth')
-        ],
-        capture_output=True,
-        text=True)
+    done = subprocess.run([
+        sys.executable, '-c', PLAIN,
+        str(config),
+        str(files['HKT']),
+        str(tmp_path / 'logits.pth')
+    ],
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert 'All keys matched' in done.stdout
 

@@ -90,7 +90,10 @@ def test_truncated(file, part, trusted):
         read_checkpoint(file, trusted)
 
 
-@pytest.mark.parametrize('content', [b'', b'hello', b'PK\x03\x04 no zip'])
+@pytest.mark.parametrize('content', [
+    b'', b'hello', b'PK\x03\x04 no zip', b'<html><body>404</body></html>',
+    b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
+])
 def test_other_files(tmp_path, content):
     path = tmp_path / 'a.pth'
     path.write_bytes(content)
@@ -278,3 +281,17 @@ def test_all_three_at_once(net):
     for word in ('1 missing: conv.bias', '1 foreign: extra',
                  'fc.bias (3,) instead of (10,)'):
         assert word in found
+
+
+class Malware:
+
+    def __reduce__(self):
+        return os.mkdir, ('created_by_a_checkpoint', )
+
+
+def test_code_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict={}, more=Malware()), 'a.pth')
+    with pytest.raises(ValueError, match=r'\((posix|nt)\.mkdir\) and could'):
+        read_checkpoint('a.pth')
+    assert not os.path.exists('created_by_a_checkpoint')
