@@ -104,7 +104,7 @@ class GeneticAttention(BaseModule):
         if learn_intensity:
             self.intensity = nn.Parameter(value)
         else:
-            self.register_buffer('intensity', value)
+            self.register_buffer('intensity', value, persistent=False)
         # Set by a schedule; multiplies the intensity, learned or not.
         self.factor = 1.0
         # Mean coefficient of the last mixture, for the logs.

@@ -70,6 +70,11 @@ class Method(BaseModule, metaclass=ABCMeta):
         """The present weight of a loss term."""
         return self.weights[term] * self.factors[term]
 
+    def active(self) -> bool:
+        """Whether any loss term beside the native one is computed now."""
+        return any(
+            self.weight(term) > 0 for term in self.weights if term != 'native')
+
     def weighted(self, term: str, losses: Dict[str, Tensor]) -> dict:
         """Weigh what is a loss and name everything by its term."""
         weight = self.weight(term)
@@ -95,6 +100,11 @@ class Method(BaseModule, metaclass=ABCMeta):
                 Defaults to None, all.
         """
         self.factors[knob.split('.', 1)[1]] = factor
+
+    def turns_off(self) -> bool:
+        """Whether the schedule may turn a loss term off for a while, so that
+        what it learns gets no gradient then (distributed runs must know)."""
+        return any('weights.' in cfg.get('knob', '') for cfg in self.schedule)
 
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Optional[Extraction]) -> None:

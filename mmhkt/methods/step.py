@@ -61,7 +61,7 @@ class Step:
                 in place of the parent's own feature. Its gradient flows into
                 these; the parent is frozen.
         """
-        self._run_parent()
+        self.run_parent()
         with self.parent.rerun({
                 site: _constant(feature)
                 for site, feature in features.items()
@@ -80,7 +80,7 @@ class Step:
 
     def parent_feature(self, site: str) -> Tensor:
         """The parent's feature, without a graph."""
-        self._run_parent()
+        self.run_parent()
         return self.parent.feature(site)
 
     def forget(self) -> None:
@@ -89,7 +89,13 @@ class Step:
         if self.parent is not None:
             self.parent.forget()
 
-    def _run_parent(self) -> None:
+    def run_parent(self) -> None:
+        """Read the parent's features, unless that is done.
+
+        Methods need not call this. Before the child runs it is cheapest: the
+        parent's intermediate results are then freed before the child's, which
+        the backward pass needs, are kept.
+        """
         if self._parent_inputs is None:
             with torch.no_grad():
                 self._parent_inputs = self._images(self.inputs)

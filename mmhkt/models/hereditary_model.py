@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from mmengine.model import BaseModel
 from rich.table import Table
@@ -84,6 +84,8 @@ class HereditaryModel(BaseModel):
         """
         step = Step(self._extraction, self.parent, inputs, data_samples)
         losses = {}
+        if any(m.needs_parent and m.active() for m in self.methods):
+            step.run_parent()
         if self.methods[0].weight('native') > 0:
             losses.update(self.methods[0].weighted('native', step.native()))
         for method in self.methods:
@@ -109,6 +111,10 @@ class HereditaryModel(BaseModel):
     def init_weights(self) -> None:
         """Initialise the child as it would be alone."""
         self.child.init_weights()
+
+    def get_layer_depth(self, param_name: str) -> Tuple[int, int]:
+        """The child's own, for learning rates that decay by layer."""
+        return self.child.get_layer_depth(param_name.removeprefix('child.'))
 
     def transfer_parameters(self) -> List[nn.Parameter]:
         """What only training needs."""

@@ -94,6 +94,8 @@ class InheritanceRunner(Runner):
             # The data is needed first: an image for the dry run.
             self._train_loop = self.build_train_loop(self._train_loop)
             self.model = self.inherit(self.model)
+            if any(method.turns_off() for method in self.model.methods):
+                self.cfg.find_unused_parameters = True
         self._ready = True
         self.model = self.wrap_model(
             self.cfg.get('model_wrapper_cfg'), self.model)
@@ -204,7 +206,7 @@ class InheritanceRunner(Runner):
         Dropout, mixup and the like then depend on seed, rank and iteration
         alone, whatever a method or an interruption did before.
         """
-        if fn_name == 'before_train_iter' and self.seed is not None:
+        if fn_name == 'before_train_iter':
             seed_everything(self.seed, self.rank, self.iter)
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_save_checkpoint' and self._hereditary:

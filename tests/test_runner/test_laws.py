@@ -46,7 +46,7 @@ def test_checkpoint_is_the_plain_child(runs):
     hkt = files['mmhkt.HKT']['transfer']
     assert set(hkt['state_dict']) == {
         '0.mixtures.0.transfer.project.weight',
-        '0.mixtures.0.back.project.weight', '0.mixtures.0.attention.intensity'
+        '0.mixtures.0.back.project.weight'
     }
     assert len(hkt['optimizer']['state']) == 2
     assert 'train/hkt.inherited.loss' in hkt['message_hub']['log_scalars']

@@ -157,3 +157,35 @@ def test_plain_runner_resumes_our_checkpoint(tmp_path):
     cfg.runner_type = 'Runner'
     runner = run(cfg)
     assert runner.epoch == 3
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_iteration_based_run_resumes_to_the_same_weights(tmp_path, workers):
+    """An infinite sampler and mixup, resumed in the middle of a pass."""
+
+    def config(folder, max_iters, **options):
+        cfg = digits_config(
+            folder, 'mmhkt.LePoKet', **{
+                'train_dataloader.num_workers': workers,
+                **options
+            })
+        cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+        cfg.model.train_cfg = dict(augments=dict(type='Mixup', alpha=0.8))
+        cfg.model.head.loss = dict(type='CrossEntropyLoss', use_soft=True)
+        cfg.train_cfg = dict(
+            type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100)
+        cfg.param_scheduler = None
+        cfg.method = dict(
+            type='mmhkt.LePoKet',
+            schedule=[dict(knob='intensity', end=10, unit='iter')])
+        cfg.default_hooks.checkpoint = dict(
+            type='CheckpointHook', by_epoch=False, interval=6)
+        return cfg
+
+    run(config(tmp_path / 'whole', 12))
+    run(config(tmp_path / 'cut', 6))
+    run(config(tmp_path / 'cut', 12, resume=True))
+    one, other = (
+        read(tmp_path / name / 'iter_12.pth') for name in ('whole', 'cut'))
+    assert same(one['state_dict'], other['state_dict'])
+    assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])

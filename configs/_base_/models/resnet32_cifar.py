@@ -1,16 +1,3 @@
-# model settings
-model = dict(
-    type='ImageClassifier',
-    backbone=dict(
-        type='mmhkt.CIFARResNet',
-        depth=32,
-        widths=(16, 16, 32, 64),
-        shortcut='A'),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=10,
-        in_channels=64,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=(1, ),
-    ))
+_base_ = './resnet20_cifar.py'
+
+model = dict(backbone=dict(depth=32))

@@ -1,13 +1,5 @@
-# model settings
+_base_ = './resnet20_cifar.py'
+
+# small enough for images of 8x8 pixels and to leave something to learn
 model = dict(
-    type='ImageClassifier',
-    backbone=dict(
-        type='mmhkt.CIFARResNet', depth=8, widths=(4, 4, 8, 16), shortcut='A'),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=10,
-        in_channels=16,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=(1, ),
-    ))
+    backbone=dict(depth=8, widths=(4, 4, 8, 16)), head=dict(in_channels=16))

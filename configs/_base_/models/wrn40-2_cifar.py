@@ -1,12 +1,3 @@
-# model settings
-model = dict(
-    type='ImageClassifier',
-    backbone=dict(type='mmhkt.WideResNet', depth=40, widen_factor=2),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=10,
-        in_channels=128,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        topk=(1, ),
-    ))
+_base_ = './wrn16-2_cifar.py'
+
+model = dict(backbone=dict(depth=40))
