@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Iterator
+from functools import partial
+from typing import Any, Callable, Iterator
 
 from mmengine.dist import get_rank
 from torch.utils.data import Dataset, Sampler
@@ -43,12 +44,13 @@ class SeededSampler(Sampler):
         # Without a common seed of all ranks there is none to repeat.
         self.seed = seed
         self.epoch = 0
+        self.skipped = 0
 
     def __iter__(self) -> Iterator[int]:
         if self.seed is None:
             yield from self.sampler
             return
-        for number, index in enumerate(self.sampler):
+        for number, index in enumerate(self.sampler, self.skipped):
             yield SeededIndex(index,
                               (self.seed, self.epoch, get_rank(), number))
 
@@ -64,7 +66,13 @@ class SeededSampler(Sampler):
     def __getattr__(self, name: str) -> Any:
         if name == 'sampler':
             raise AttributeError(name)
-        return getattr(self.sampler, name)
+        value = getattr(self.sampler, name)
+        # Loops that resume skip where the sampler can; those samples count.
+        return partial(self._skip, value) if name == 'skip' else value
+
+    def _skip(self, skip: Callable[[int], None], num_samples: int) -> None:
+        self.skipped = num_samples
+        skip(num_samples)
 
 
 @DATASETS.register_module()

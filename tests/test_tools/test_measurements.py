@@ -25,8 +25,9 @@ def test_demo(tmp_path):
     tool('demo.py', *arguments, cwd=tmp_path)
     again = [p for p, time in logs.items() if p.stat().st_mtime != time]
     assert again == [folder / 'child_with_HKT_1/log.txt']
-    assert json.loads((folder / 'comparison.json').read_text(
-    ))['children'] == figures['children']
+    assert json.loads(
+        (folder /
+         'comparison.json').read_text())['children'] == figures['children']
 
 
 @pytest.mark.slow
