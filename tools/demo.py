@@ -166,6 +166,7 @@ def plot(path: Path, parent: Path, children: dict) -> None:
     axes.axhline(
         curve(parent)[-1], color='grey', linestyle=':', label='parent')
     axes.set(xlabel='epoch', ylabel='top-1 accuracy, %')
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     figure.savefig(path, dpi=150)
     plt.close(figure)
