@@ -23,7 +23,7 @@ ZOO = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 
 # What the parts of a name promise: epochs and images a batch, classes.
 SCHEDULES = {'200e': (200, 128), '240e': (240, 64)}
-ARRAYS = ('short', 'published')  # with the data set as one file
+ARRAYS = ('short', 'few', 'published')  # with the data set as one file
 DATA = dict(
     digits=('mmhkt.Digits', 10),
     cifar10=('CIFAR10', 10),
