@@ -2,18 +2,26 @@
 import copy
 import pickle
 import random
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader, Dataset
 
 from mmhkt.datasets.seeded import SeededDataset, SeededIndex, SeededSampler
 from mmhkt.registry import DATA_SAMPLERS, DATASETS
 
 LENGTH = 10
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope(monkeypatch):
+    """Names are looked up here as if no run had set a scope before."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
 
 
 @DATASETS.register_module(force=True)
