@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import difflib
 import os.path as osp
 import zipfile
 import zlib
@@ -9,6 +8,7 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 
 from mmhkt.registry import DATASETS
+from mmhkt.utils import nearest
 
 
 @DATASETS.register_module()
@@ -138,11 +138,10 @@ class ArrayDataset(BaseDataset):
 
     def _check_key(self, key: str, found: List[str]) -> None:
         if key not in found:
-            near = difflib.get_close_matches(key, found)
             raise self._error(
                 f'no array {key!r}; the file has '
-                f'{", ".join(sorted(found)) or "none"}' +
-                (f'; nearest: {", ".join(near)}' if near else ''), KeyError)
+                f'{", ".join(sorted(found)) or "none"}; '
+                f'{nearest(key, found)}', KeyError)
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         grey = images.ndim == 3 or images.ndim == 4 and images.shape[3] == 1
