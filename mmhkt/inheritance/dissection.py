@@ -13,6 +13,12 @@ from torch import nn
 from mmhkt.utils import nearest
 from .layout import Layout, features
 
+# Ends a path that means what the module is given, not what it returns.
+INPUT = '@in'
+
+ACTIVATIONS = (nn.CELU, nn.ELU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish,
+               nn.PReLU, nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU)
+
 
 @dataclass
 class Call:
@@ -41,6 +47,7 @@ class Dissection:
         self.role = role
         self.image_size = tuple(image.shape[-2:])
         self.calls: List[Call] = []
+        self._inputs: Dict[str, List[Call]] = {}
         self._split: Dict[str, tuple] = {}
         self._dry_run(image)
         self._by_name: Dict[str, List[Call]] = {}
@@ -52,7 +59,11 @@ class Dissection:
         clock = iter(range(10**9))
 
         def seen(name, forward, *args, **kwargs):
+            given = [tuple(f.shape) for f in features(args)]
             call = Call(name, next(clock), around[-1] if around else None)
+            # Known as soon as the module begins.
+            self._inputs.setdefault(name + INPUT, []).append(
+                Call(name + INPUT, call.start, call.around, call.start, given))
             around.append(call)
             output = forward(*args, **kwargs)
             around.pop()
@@ -90,7 +101,8 @@ class Dissection:
             site (str): A module path such as ``'backbone.layer3'``;
                 negative indices count from the end
                 (``'backbone.layer3.-1'``); ``'[i]'`` behind it picks one of
-                several outputs (``'backbone[0]'``).
+                several outputs (``'backbone[0]'``); ``'@in'`` behind it means
+                the module's first argument.
 
         Returns:
             tuple[str, int | None]: The module's name as torch has it, and
@@ -105,7 +117,8 @@ class Dissection:
         return self._split[site]
 
     def _resolve(self, site: str) -> Tuple[str, Optional[int]]:
-        path, index = re.fullmatch(r'(.*?)(?:\[(-?\d+)\])?', site).groups()
+        path, index, given = re.fullmatch(rf'(.*?)(?:\[(-?\d+)\])?({INPUT})?',
+                                          site).groups()
         parts: List[str] = []
         module = self.network
         for part in path.split('.'):
@@ -124,6 +137,12 @@ class Dissection:
                 f'The {self.role}\'s module "{path}" does not run in a '
                 'forward pass, so that it has no feature; '
                 f'{nearest(path, self._by_name_without_root())}.')
+        if given:
+            if index is not None or not self._inputs[name + given][-1].shapes:
+                raise ValueError(f'The {self.role} has no feature "{site}": '
+                                 f'"{path}{INPUT}" means the first argument '
+                                 'of a module that is given one.')
+            return name + given, 0
         index = None if index is None else int(index)
         count = len(self._by_name[name][-1].shapes)
         if not -count <= (-1 if index is None else index) < count:
@@ -135,10 +154,13 @@ class Dissection:
     def canonical(self, site: str) -> str:
         """A site's one spelling: names for indices, the output counted."""
         name, index = self.split(site)
-        count = len(self._by_name[name][-1].shapes)
-        if count == 1:
+        count = len(self._calls(name)[-1].shapes)
+        if count == 1 or name.endswith(INPUT):
             return name
         return f'{name}[{(-1 if index is None else index) % count}]'
+
+    def _calls(self, name: str) -> List[Call]:
+        return self._by_name.get(name) or self._inputs[name]
 
     def _by_name_without_root(self) -> List[str]:
         return [name for name in self._by_name if name]
@@ -150,7 +172,7 @@ class Dissection:
             ValueError: If the feature is none that can be inherited.
         """
         name, index = self.split(site)
-        shape = self._by_name[name][-1].shapes[-1 if index is None else index]
+        shape = self._calls(name)[-1].shapes[-1 if index is None else index]
         try:
             return Layout.of(shape, self.image_size)
         except ValueError as error:
@@ -169,7 +191,7 @@ class Dissection:
         return max(sites, key=lambda site: self._end(self.split(site)[0]))
 
     def _end(self, name: str) -> int:
-        return self._by_name[name][0].end
+        return self._calls(name)[0].end
 
     def finished_before(self, name: str) -> List[str]:
         """The largest modules that are finished before a module runs.
@@ -195,6 +217,21 @@ class Dissection:
             name for name in self._by_name if name in finished
             and not all(map(inside_finished, self._by_name[name]))
         ]
+
+    def before_activation(self, name: str) -> str:
+        """The site of a module's feature before the activation that the
+        module ends with; its output where it ends with none."""
+        modules = dict(self.network.named_modules())
+        around = self._by_name[name][-1]
+        last = max(
+            (call for call in self.calls if around.start < call.start
+             and call.end < around.end and not modules[call.name]._modules),
+            key=lambda call: call.end,
+            default=around)
+        ends_with_it = (
+            isinstance(modules[last.name], ACTIVATIONS)
+            and last.shapes == around.shapes)
+        return last.name + INPUT if ends_with_it else name
 
     def top_level(self) -> List[str]:
         """The modules that the network itself calls, in that order."""

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .dissection import Dissection, exchanged
+from .dissection import INPUT, Dissection, exchanged
 from .layout import features, pick, put
 
 # What a site does to the feature that passes it.
@@ -53,10 +53,18 @@ class Extraction:
             sites (Iterable[str]): Paths of :class:`Dissection`.
             rerun (bool): Whether the network will be run again from there.
                 Defaults to False.
+
+        Raises:
+            ValueError: If it would have to run again from within a module.
         """
         sites = tuple(sites)
         names = [self.dissection.split(site)[0] for site in sites]
         if rerun:
+            for name in names:
+                if name.endswith(INPUT):
+                    raise ValueError(
+                        f'The {self.dissection.role}\'s "{name}" can be read '
+                        'but not be replaced; choose the output of a module.')
             first = self.dissection.first(sites)
             self._shortcuts[first] = self.dissection.finished_before(first)
             names += self._shortcuts[first]
@@ -74,9 +82,14 @@ class Extraction:
         mixers = self._by_module(mixers or {})
 
         def keep(name, forward, *args, **kwargs):
+            if name + INPUT in self._record:
+                given = features(args)[:1]
+                if getattr(self._modules[name], 'inplace', False):
+                    given = [feature.clone() for feature in given]
+                self._note(name + INPUT, given)
             output = forward(*args, **kwargs)
-            self._record[name].append(
-                (output, [f._version for f in features(output)]))
+            if name in self._record:
+                self._note(name, output)
             for index, mixer in mixers.get(name, ()):
                 output = put(output, mixer(pick(output, index)), index)
             return output
@@ -84,9 +97,16 @@ class Extraction:
         with exchanged({
                 self._modules[name]:
                 partial(keep, name, self._modules[name].forward)
-                for name in self._wanted
+                for name in {
+                    n.removesuffix(INPUT): None
+                    for n in self._wanted
+                }
         }):
             yield
+
+    def _note(self, name: str, output: Any) -> None:
+        self._record[name].append(
+            (output, [f._version for f in features(output)]))
 
     @contextmanager
     def rerun(self, mixers: Dict[str, Mixer]) -> Iterator:

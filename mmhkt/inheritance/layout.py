@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -84,6 +85,61 @@ def factorise(count: int, aspect: Tuple[int,
     if abs(columns * aspect[0] / aspect[1] - rows) >= 1:
         return None
     return rows, columns
+
+
+def as_map(feature: Tensor, layout: Layout) -> Tensor:
+    """A feature as a map (B, C, H, W).
+
+    Tokens are folded into one, without those in front; a vector is a map of
+    one position.
+
+    Raises:
+        ValueError: If tokens do not lie on a grid of the aspect ratio that
+            the layout was seen with.
+    """
+    if layout.kind == 'map':
+        return feature
+    if layout.kind == 'vector':
+        return feature[:, :, None, None]
+    patches = feature[:, layout.extra:].transpose(1, 2)
+    grid = grid_of(patches.shape[-1], layout)
+    return patches.reshape(*patches.shape[:2], *grid)
+
+
+def as_vector(feature: Tensor, layout: Layout) -> Tensor:
+    """A feature pooled to a vector (B, C); a class token serves as it is."""
+    if layout.kind == 'vector':
+        return feature
+    if layout.kind == 'map':
+        return feature.mean(dim=(2, 3))
+    return feature[:, 0] if layout.extra else feature.mean(dim=1)
+
+
+def grid_of(patches: int, layout: Layout) -> Tuple[int, int]:
+    """Rows and columns of patch tokens, whose layout may have been seen at
+    another image size but one aspect ratio.
+
+    Raises:
+        ValueError: If they lie on no such grid.
+    """
+    grid = factorise(patches, layout.grid)
+    if grid is None:
+        raise ValueError(
+            f'{patches} patch tokens do not lie on a grid of the aspect '
+            f'ratio seen before ({layout.grid[0]}x{layout.grid[1]}); images '
+            'of several aspect ratios need sites with maps.')
+    return grid
+
+
+def resize(feature: Tensor, size: Sequence[int]) -> Tensor:
+    """A map at another size: means when shrinking, bilinear otherwise."""
+    size = tuple(size)
+    if tuple(feature.shape[-2:]) == size:
+        return feature
+    if all(new <= old for new, old in zip(size, feature.shape[-2:])):
+        return F.adaptive_avg_pool2d(feature, size)
+    return F.interpolate(
+        feature, size=size, mode='bilinear', align_corners=False)
 
 
 def features(output: Any) -> List[Tensor]:

@@ -1,14 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from dataclasses import dataclass
-from typing import Dict, List, Sequence, Union
+from typing import Callable, Dict, List, Sequence, Union
 
 from mmhkt.utils import nearest
 from .dissection import Dissection
 from .extraction import Extraction
 from .layout import Layout
-
-# What `sites` may say instead of a list.
-PRESETS = ('head', 'stages', 'all')
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,21 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
     """Pair the layers of child and parent.
 
     Args:
-        sites (str | Sequence[dict]): ``'head'``: the feature that the heads
-            are given; ``'stages'``: the backbones' stages, paired by stride
-            and order; ``'all'``: both; or a list of
-            ``dict(child='module.path', parent='module.path')``.
+        sites (str | Sequence[dict]): A name in :data:`PRESETS`, or a list of
+            ``dict(child='module.path', parent='module.path')``. A path may
+            end with ``'@in'``, for what the module is given.
+
+            - ``'head'``: the feature that the heads are given;
+            - ``'stages'``: the backbones' stages, paired by stride and order;
+            - ``'all'``: both of these;
+            - ``'middle'``, ``'last'``: one of the stages;
+            - ``'preactivations'``: the stages before the activation that
+              they end with, if they do;
+            - ``'review'``: as ``'all'``, but the parent's stages before that
+              activation;
+            - ``'logits'``: what the heads return;
+            - ``'dense'``: the logits where they are maps, else the last
+              stage.
         child (Extraction): Of the child.
         parent (Extraction): Of the parent.
 
@@ -49,11 +57,7 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
             raise ValueError(f'sites="{sites}" is unknown; '
                              f'{nearest(sites, PRESETS)}, or a list of '
                              "dict(child='path', parent='path').")
-        pairs = []
-        if sites in ('stages', 'all'):
-            pairs += pair_stages(child.dissection, parent.dissection)
-        if sites in ('head', 'all'):
-            pairs.append((_head(child), _head(parent)))
+        pairs = PRESETS[sites](child, parent)
     else:
         pairs = [_typed(site) for site in sites]
         if not pairs:
@@ -79,6 +83,61 @@ def _typed(site: dict) -> tuple:
         raise TypeError("A site is dict(child='module.path', "
                         f"parent='module.path'), but got {site!r}.")
     return site['child'], site['parent']
+
+
+def _heads(child: Extraction, parent: Extraction) -> List[tuple]:
+    return [(_head(child), _head(parent))]
+
+
+def _stages(child: Extraction, parent: Extraction) -> List[tuple]:
+    return pair_stages(child.dissection, parent.dissection)
+
+
+def _all(child: Extraction, parent: Extraction) -> List[tuple]:
+    return _stages(child, parent) + _heads(child, parent)
+
+
+def _middle(child: Extraction, parent: Extraction) -> List[tuple]:
+    pairs = _stages(child, parent)
+    return [pairs[(len(pairs) - 1) // 2]]
+
+
+def _last(child: Extraction, parent: Extraction) -> List[tuple]:
+    return _stages(child, parent)[-1:]
+
+
+def _preactivations(child: Extraction, parent: Extraction) -> List[tuple]:
+    return [(child.dissection.before_activation(c),
+             parent.dissection.before_activation(p))
+            for c, p in _stages(child, parent)]
+
+
+def _review(child: Extraction, parent: Extraction) -> List[tuple]:
+    return [(c, parent.dissection.before_activation(p))
+            for c, p in _stages(child, parent)] + _heads(child, parent)
+
+
+def _logits(child: Extraction, parent: Extraction) -> List[tuple]:
+    return [(child.logits_site, parent.logits_site)]
+
+
+def _dense(child: Extraction, parent: Extraction) -> List[tuple]:
+    if child.dissection.layout(child.logits_site).kind == 'map':
+        return _logits(child, parent)
+    return _last(child, parent)
+
+
+# What `sites` may say instead of a list.
+PRESETS: Dict[str, Callable[[Extraction, Extraction], List[tuple]]] = dict(
+    head=_heads,
+    stages=_stages,
+    all=_all,
+    middle=_middle,
+    last=_last,
+    preactivations=_preactivations,
+    review=_review,
+    logits=_logits,
+    dense=_dense)
 
 
 def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:

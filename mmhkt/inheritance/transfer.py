@@ -1,11 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Optional, Tuple
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layout import Layout, factorise
+from .layout import Layout, as_map, as_vector, grid_of, resize
 
 
 class Transfer(nn.Module):
@@ -57,35 +54,22 @@ class Transfer(nn.Module):
             Tensor: Of the shape of ``like``.
         """
         if self.target.kind == 'vector':
-            return self.project(self._pooled(feature))
+            return self.project(as_vector(feature, self.source))
+        fitting = as_map(feature, self.source)
         if self.target.kind == 'map':
-            return self.project(resize(self._map(feature), like.shape[-2:]))
-        patches = like.shape[1] - self.target.extra
-        grid = _grid(patches, self.target)
-        tokens = resize(self._map(feature), grid).flatten(2).transpose(1, 2)
+            return self.project(resize(fitting, like.shape[-2:]))
+        grid = grid_of(like.shape[1] - self.target.extra, self.target)
+        tokens = resize(fitting, grid).flatten(2).transpose(1, 2)
         if self.target.extra:
             front = self._front(feature, self.target.extra)
             tokens = torch.cat([front, tokens], dim=1)
         return self.project(tokens)
 
-    def _pooled(self, feature: Tensor) -> Tensor:
-        if self.source.kind == 'vector':
-            return feature
-        if self.source.kind == 'map':
-            return feature.mean(dim=(2, 3))
-        return feature[:, 0] if self.source.extra else feature.mean(dim=1)
-
-    def _map(self, feature: Tensor) -> Tensor:
-        if self.source.kind == 'map':
-            return feature
-        patches = feature[:, self.source.extra:].transpose(1, 2)
-        grid = _grid(patches.shape[-1], self.source)
-        return patches.reshape(*patches.shape[:2], *grid)
-
     def _front(self, feature: Tensor, count: int) -> Tensor:
         if self.source.kind == 'tokens' and self.source.extra >= count:
             return feature[:, :count]
-        return self._pooled(feature).unsqueeze(1).expand(-1, count, -1)
+        return as_vector(feature,
+                         self.source).unsqueeze(1).expand(-1, count, -1)
 
     def describe(self) -> str:
         """What is done, for the pairing table."""
@@ -99,25 +83,3 @@ class Transfer(nn.Module):
         if source.channels != target.channels:
             steps.append(f'project {source.channels} to {target.channels}')
         return ', '.join(steps) or 'none'
-
-
-def resize(feature: Tensor, size: Tuple[int, int]) -> Tensor:
-    """A map at another size: means when shrinking, bilinear otherwise."""
-    size = tuple(size)
-    if tuple(feature.shape[-2:]) == size:
-        return feature
-    if all(new <= old for new, old in zip(size, feature.shape[-2:])):
-        return F.adaptive_avg_pool2d(feature, size)
-    return F.interpolate(
-        feature, size=size, mode='bilinear', align_corners=False)
-
-
-def _grid(patches: int, layout: Layout) -> Optional[Tuple[int, int]]:
-    # Images of one aspect ratio but another size than in the dry run.
-    grid = factorise(patches, layout.grid)
-    if grid is None:
-        raise ValueError(
-            f'{patches} patch tokens do not lie on a grid of the aspect '
-            f'ratio seen before ({layout.grid[0]}x{layout.grid[1]}); images '
-            'of several aspect ratios need sites with maps.')
-    return grid

@@ -106,6 +106,16 @@ class Method(BaseModule, metaclass=ABCMeta):
         what it learns gets no gradient then (distributed runs must know)."""
         return any('weights.' in cfg.get('knob', '') for cfg in self.schedule)
 
+    def survey(self, dataset: Any) -> None:
+        """See the training set before :meth:`connect`.
+
+        For methods that remember every image. It does not happen where only
+        the pairing is printed.
+
+        Args:
+            dataset (Dataset): As the training dataloader has it.
+        """
+
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Optional[Extraction]) -> None:
         """Build what the method learns, and announce what it will read.

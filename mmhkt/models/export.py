@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
 
@@ -8,6 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from mmhkt.utils.files import replaced
 from mmhkt.version import __version__
 
 # What a config needs to build, test and deploy a network.
@@ -50,9 +50,8 @@ def export_child(state_dict: Dict[str, Tensor],
             name: value.detach().cpu().clone()
             for name, value in state_dict.items()
         })
-    partial = path.with_name(path.name + '.partial')
-    torch.save(checkpoint, partial)
-    os.replace(partial, path)
+    with replaced(path) as partial:
+        torch.save(checkpoint, partial)
     plain.dump(str(path.with_suffix('.py')))
     return path
 

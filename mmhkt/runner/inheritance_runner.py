@@ -1,6 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import inspect
-import os
 import os.path as osp
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Union
@@ -16,11 +15,13 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from mmhkt.methods import Method
 from mmhkt.models import HereditaryModel, Parent, channel_order_of
 from mmhkt.registry import METHODS, RUNNERS
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest,
                          private_randomness, read_checkpoint, seed_everything,
                          weights_of)
+from mmhkt.utils.files import replaced
 from . import transfer_part
 
 HOOKS_OF_OURS = dict(
@@ -116,7 +117,7 @@ class InheritanceRunner(Runner):
         # Streams of its own: the child's initial weights and everything drawn
         # later must not depend on what a method draws here.
         with private_randomness(self.seed, 1):
-            methods = _methods_of(self.cfg.get('method'))
+            methods = build_methods(self.cfg.get('method'))
             parent = None
             if any(method.needs_parent for method in methods):
                 parent = Parent.from_cfg(self.cfg.get('parent'))
@@ -124,6 +125,8 @@ class InheritanceRunner(Runner):
                 parent.to(get_device())
             if image is None:
                 image = self.example(child)
+                for method in methods:
+                    method.survey(self.train_dataloader.dataset)
             return HereditaryModel(child, parent, methods,
                                    image).to(get_device())
 
@@ -233,9 +236,8 @@ class InheritanceRunner(Runner):
         if not isinstance(backend, LocalBackend):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
-        partial = f'{filename}.partial'
-        super().save_checkpoint(out_dir, partial, *args, **kwargs)
-        os.replace(osp.join(out_dir, partial), osp.join(out_dir, filename))
+        with replaced(osp.join(out_dir, filename)) as partial:
+            super().save_checkpoint(out_dir, partial.name, *args, **kwargs)
 
     def load_checkpoint(self,
                         filename: str,
@@ -298,7 +300,16 @@ class InheritanceRunner(Runner):
         super().load_or_resume()
 
 
-def _methods_of(cfg: Union[dict, List[dict], None]) -> List:
+def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:
+    """Build what a config has as ``method``.
+
+    Args:
+        cfg (dict | list[dict]): One method or several.
+
+    Raises:
+        ValueError: If there is none, or one is unknown or has no such
+            setting; names the nearest that there is.
+    """
     if not cfg:
         raise ValueError(
             "No method is given: add method=dict(type='mmhkt.HKT') to the "

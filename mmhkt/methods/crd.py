@@ -1,0 +1,184 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import math
+from typing import Any, List, Optional
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, all_reduce
+from torch import Tensor, nn
+
+from mmhkt.inheritance import Site
+from mmhkt.registry import METHODS
+from .distiller import PooledDistiller
+from .dkd import single_labels
+from .step import Step
+
+
+@METHODS.register_module()
+class CRD(PooledDistiller):
+    r"""Contrastive representation distillation.
+
+    From `Contrastive Representation Distillation
+    <https://arxiv.org/abs/1910.10699>`_ (ICLR 2020): child's and parent's
+    features are embedded on a sphere (linear, learned); noise-contrastive
+    estimation tells the embedding of the same image by the other network
+    from those of images of other classes, which are drawn from a memory of
+    all training images, in both directions. Defaults are the paper's.
+
+    The memory holds two vectors for each training image (51 MB for 50,000);
+    it is saved with what only training needs. Negatives are drawn with
+    replacement. In distributed runs all processes keep the same memory.
+
+    Args:
+        dim (int): Of the embeddings. Defaults to 128.
+        negatives (int): For each image. Defaults to 16384.
+        temperature (float): Defaults to 0.07.
+        momentum (float): How much of a vector in the memory stays at each
+            visit. Defaults to 0.5.
+        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
+            default to ``'head'``.
+
+    Raises:
+        ValueError: If the training images do not have one label each, or no
+            numbers of their own.
+    """
+
+    default_weights = dict(native=1.0, distillation=0.8)
+
+    def __init__(self,
+                 dim: int = 128,
+                 negatives: int = 16384,
+                 temperature: float = 0.07,
+                 momentum: float = 0.5,
+                 **kwargs):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.negatives = negatives
+        self.temperature = temperature
+        self.momentum = momentum
+        self.labels: Optional[Tensor] = None
+
+    def survey(self, dataset: Any) -> None:
+        try:
+            labels = torch.as_tensor(dataset.get_gt_labels())
+        except (AttributeError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(
+                'CRD needs a training set that numbers its images and knows '
+                'one label for each (get_gt_labels); '
+                f'{type(dataset).__name__} does not: {error}.') from error
+        if len(labels.unique()) < 2:
+            raise ValueError('CRD contrasts images of several classes, but '
+                             'the training set has one.')
+        self.labels = labels
+
+    def adapter(self, site: Site) -> nn.Module:
+        return Contrast(site, self.dim, self.labels, self.temperature,
+                        self.momentum)
+
+    def distillation(self, q: Tensor, z: Tensor, i: int, step: Step) -> Tensor:
+        """Loss of vectors (B, C); C may differ."""
+        # Also refuses images whose labels are mixed.
+        single_labels(step.data_samples)
+        images = torch.tensor(
+            [sample.sample_idx for sample in step.data_samples],
+            device=q.device)
+        return self.adapters[i](q, z, images, self.negatives)
+
+
+class Contrast(nn.Module):
+    """Embeddings, memory and loss.
+
+    Args:
+        site (Site): Where.
+        dim (int): Of the embeddings.
+        labels (Tensor, optional): Of all training images, (N, ). None where
+            the training set is not there; the module can then be described
+            but not run.
+        temperature (float): Of the scores.
+        momentum (float): Of the memory.
+    """
+
+    def __init__(self, site: Site, dim: int, labels: Optional[Tensor],
+                 temperature: float, momentum: float):
+        super().__init__()
+        self.child = nn.Linear(site.child_layout.channels, dim)
+        self.parent = nn.Linear(site.parent_layout.channels, dim)
+        self.temperature = temperature
+        self.momentum = momentum
+        images = 0 if labels is None else len(labels)
+        for name in ('child_memory', 'parent_memory'):
+            self.register_buffer(name, (2 * torch.rand(images, dim) - 1) /
+                                 math.sqrt(dim / 3))
+        # Of the scores of the first batch; 0 until then.
+        self.register_buffer('normalisers', torch.zeros(2))
+        if labels is not None:
+            self._sort(labels)
+
+    def _sort(self, labels: Tensor) -> None:
+        # Images of one class in a row, so that those of all others can be
+        # drawn without looking at each.
+        _, ranks, counts = labels.unique(
+            return_inverse=True, return_counts=True)
+        ends = counts.cumsum(0)
+        for name, value in dict(
+                order=ranks.argsort(stable=True),
+                begin=(ends - counts)[ranks],
+                count=counts[ranks]).items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, q: Tensor, z: Tensor, images: Tensor,
+                negatives: int) -> Tensor:
+        """The loss.
+
+        Args:
+            q (Tensor): The child's feature (B, C).
+            z (Tensor): The parent's feature (B, C').
+            images (Tensor): Number of each image in the training set, (B, ).
+            negatives (int): How many for each image.
+        """
+        q = F.normalize(self.child(q), dim=1)
+        z = F.normalize(self.parent(z), dim=1)
+        chosen = torch.cat(
+            [images[:, None],
+             self._of_other_classes(images, negatives)],
+            dim=1)
+        # The memory changes below, before the backward pass needs it.
+        scores = [(vectors @ memory.clone().T).gather(1, chosen)
+                  for vectors, memory in ((q, self.parent_memory),
+                                          (z, self.child_memory))]
+        loss = self._loss(scores, len(self.order))
+        self._remember(q, z, images)
+        return loss
+
+    def _of_other_classes(self, images: Tensor, count: int) -> Tensor:
+        begin, own = self.begin[images, None], self.count[images, None]
+        others = len(self.order) - own
+        drawn = torch.rand((len(images), count), device=images.device)
+        drawn = (drawn * others).long().clamp(max=others - 1)
+        return self.order[drawn + own * (drawn >= begin)]
+
+    def _loss(self, scores: List[Tensor], images: int) -> Tensor:
+        ratios = [(score / self.temperature).exp() for score in scores]
+        if not self.normalisers.any():
+            means = torch.stack([r.detach().mean() for r in ratios])
+            all_reduce(means, 'mean')
+            self.normalisers.copy_(means * images)
+        negatives = scores[0].shape[1] - 1
+        noise, eps = negatives / images, 1e-7
+        loss = 0
+        for ratio, normaliser in zip(ratios, self.normalisers.clone()):
+            p = ratio / normaliser
+            positive = (p[:, 0] / (p[:, 0] + noise + eps)).log()
+            negative = (noise / (p[:, 1:] + noise + eps)).log()
+            loss = loss - (positive.sum() + negative.sum()) / len(p)
+        return loss
+
+    @torch.no_grad()
+    def _remember(self, *visited: Tensor) -> None:
+        q, z, images = (torch.cat(all_gather(v.contiguous())) for v in visited)
+        for memory, vectors in ((self.child_memory, q), (self.parent_memory,
+                                                         z)):
+            mixed = (
+                self.momentum * memory[images] +
+                (1 - self.momentum) * vectors.to(memory))
+            memory[images] = F.normalize(mixed, dim=1)

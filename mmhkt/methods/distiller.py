@@ -1,0 +1,187 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from mmhkt.inheritance import Extraction, Layout, Site
+from mmhkt.inheritance.layout import as_map, as_vector, resize
+from .base import Method
+from .step import Step
+
+
+class Distiller(Method):
+    """A method that adds a loss between features of child and parent.
+
+    Each loss term in :attr:`default_weights` is a method of the subclass, of
+    the same name, that is given the two features of one site,
+
+    - ``q`` (Tensor): The child's.
+    - ``z`` (Tensor): The parent's, without a gradient.
+    - ``i`` (int): The number of the site.
+    - ``step`` (Step): For those that need the annotations.
+
+    and returns the loss; sites are summed. Losses are computed in float32
+    under mixed precision: sums over maps do not fit into half precision.
+
+    The features are maps (B, C, H, W), the child's resized to the parent's.
+    Tokens are folded into maps, without those in front.
+    """
+
+    default_sites = 'stages'
+    default_weights = dict(native=1.0, distillation=1.0)
+
+    def connect(self, sites: List[Site], child: Extraction,
+                parent: Optional[Extraction]) -> None:
+        super().connect(sites, child, parent)
+        for site in sites:
+            self.check(site)
+        self.adapters = nn.ModuleList(self.adapter(site) for site in sites)
+
+    def check(self, site: Site) -> None:
+        """Refuse a site whose features cannot be compared.
+
+        Raises:
+            ValueError: Names the site and what was expected.
+        """
+        if site.child_layout.kind == 'vector' != site.parent_layout.kind:
+            raise ValueError(
+                f"The child's \"{site.child}\" ({site.child_layout}) is "
+                f'pooled, so that {type(self).__name__} cannot compare it '
+                f"with the parent's \"{site.parent}\" ({site.parent_layout}); "
+                'choose a site before pooling.')
+
+    def adapter(self, site: Site) -> nn.Module:
+        """What is learned at a site. Defaults to nothing."""
+        return nn.Identity()
+
+    def pair(self, step: Step, site: Site) -> Tuple[Tensor, Tensor]:
+        """The two features of a site, as the loss terms take them."""
+        z = as_map(step.parent_feature(site.parent), site.parent_layout)
+        q = as_map(step.child_feature(site.child), site.child_layout)
+        return resize(q, z.shape[-2:]), z
+
+    def pairs(self, step: Step) -> List[Tuple[Tensor, Tensor]]:
+        """The pairs of all sites."""
+        return [self.pair(step, site) for site in self.sites]
+
+    def describe(self) -> List[Dict[str, Any]]:
+        return [
+            dict(
+                adapter=_describe(site, adapter),
+                parameters=sum(p.numel() for p in adapter.parameters()),
+                reruns='nothing')
+            for site, adapter in zip(self.sites, self.adapters)
+        ]
+
+    def forward(self, step: Step) -> Dict[str, Tensor]:
+        terms = [
+            term for term in self.weights
+            if term != 'native' and self.weight(term) > 0
+        ]
+        totals: Dict[str, Any] = dict.fromkeys(terms, 0)
+        for i, pair in enumerate(self.pairs(step) if terms else ()):
+            q, z = map(_full_precision, pair)
+            with torch.autocast(q.device.type, enabled=False):
+                for term in terms:
+                    totals[term] += getattr(self, term)(q, z, i, step)
+        losses = {}
+        for term, total in totals.items():
+            losses.update(self.weighted(term, dict(loss=total)))
+        return losses
+
+
+class PooledDistiller(Distiller):
+    """A distiller that compares vectors (B, C); maps and tokens are pooled.
+
+    Their widths may differ.
+    """
+
+    default_sites = 'head'
+
+    def check(self, site: Site) -> None:
+        pass
+
+    def pair(self, step: Step, site: Site) -> Tuple[Tensor, Tensor]:
+        z = as_vector(step.parent_feature(site.parent), site.parent_layout)
+        return as_vector(step.child_feature(site.child), site.child_layout), z
+
+
+class LogitDistiller(Distiller):
+    """A distiller that compares logits (N, K).
+
+    Of dense logits (B, K, H, W) every position is a row.
+
+    Args:
+        temperature (float): What logits are divided by. Defaults to 4.
+        standardise (bool): Whether each row is brought to mean 0 and standard
+            deviation 1 first, `Logit Standardization in Knowledge
+            Distillation <https://arxiv.org/abs/2403.01427>`_ (CVPR 2024),
+            which recommends a temperature of 2 and, for KD, a weight of 9.
+            Defaults to False.
+        sites, weights, schedule: See :class:`mmhkt.methods.Method`.
+
+    Raises:
+        ValueError: If the temperature is not positive or the parent has
+            other classes.
+    """
+
+    default_sites = 'logits'
+
+    def __init__(self,
+                 temperature: float = 4.0,
+                 standardise: bool = False,
+                 sites=None,
+                 weights: Optional[Dict[str, float]] = None,
+                 schedule=None):
+        super().__init__(sites=sites, weights=weights, schedule=schedule)
+        if not temperature > 0:
+            raise ValueError(f'The temperature of {type(self).__name__} must '
+                             f'be positive, but got {temperature!r}.')
+        self.temperature = temperature
+        self.standardise = standardise
+
+    def check(self, site: Site) -> None:
+        super().check(site)
+        classes = site.child_layout.channels, site.parent_layout.channels
+        if classes[0] != classes[1]:
+            raise ValueError(
+                f'The parent has {classes[1]} classes, the child {classes[0]},'
+                f' so that {type(self).__name__} cannot compare their logits. '
+                f'Take a parent of {classes[0]} classes, or a method that '
+                'compares features.')
+
+    def pair(self, step: Step, site: Site) -> Tuple[Tensor, Tensor]:
+        return tuple(
+            logits.movedim(1, -1).flatten(0, -2)
+            for logits in super().pair(step, site))
+
+    def scaled(self, logits: Tensor) -> Tensor:
+        """Logits (N, K) standardised, if wanted, over the temperature."""
+        if self.standardise:
+            logits = standardised(logits)
+        return logits / self.temperature
+
+
+def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
+    """Rows (N, K) of mean 0 and standard deviation 1."""
+    centred = logits - logits.mean(1, keepdim=True)
+    return centred / (logits.std(1, keepdim=True) + eps)
+
+
+def project(source: Layout, target: Layout, bias: bool = False) -> nn.Conv2d:
+    """A 1x1 convolution between the widths of two layouts."""
+    return nn.Conv2d(source.channels, target.channels, 1, bias=bias)
+
+
+def _full_precision(feature: Tensor) -> Tensor:
+    if feature.dtype in (torch.float16, torch.bfloat16):
+        return feature.float()
+    return feature
+
+
+def _describe(site: Site, adapter: nn.Module) -> str:
+    if isinstance(adapter, nn.Identity):
+        return 'none'
+    return (f'{type(adapter).__name__} {site.child_layout.channels} to '
+            f'{site.parent_layout.channels}')

@@ -1,0 +1,61 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmhkt.inheritance import Site
+from mmhkt.registry import METHODS
+from .distiller import Distiller, project
+
+
+@METHODS.register_module()
+class VID(Distiller):
+    """Variational information distillation: how much the child's feature
+    tells of the parent's.
+
+    From `Variational Information Distillation for Knowledge Transfer
+    <https://arxiv.org/abs/1904.05835>`_ (CVPR 2019): the negative log
+    likelihood of the parent's feature under a Gaussian whose mean is
+    regressed from the child's (three 1x1 convolutions with ReLUs between)
+    and whose variance is learned, one a channel. Without the constant of the
+    Gaussian, and so it may be negative. Weight 1 is that of the benchmarks.
+
+    Args:
+        start (float): Variance at the start. Defaults to 5.
+        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
+            default to ``'stages'``.
+    """
+
+    def __init__(self, start: float = 5.0, **kwargs):
+        super().__init__(**kwargs)
+        self.start = start
+
+    def adapter(self, site: Site) -> nn.Module:
+        return Gaussian(site, self.start)
+
+    def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
+        """Loss of maps (B, C, H, W)."""
+        mean, variance = self.adapters[i](q)
+        return 0.5 * ((mean - z)**2 / variance + variance.log()).mean()
+
+
+class Gaussian(nn.Module):
+    """Mean and variance of the parent's feature, given the child's."""
+
+    def __init__(self, site: Site, start: float, least: float = 1e-5):
+        super().__init__()
+        child, parent = site.child_layout, site.parent_layout
+        self.mean = nn.Sequential(
+            project(child, parent), nn.ReLU(), project(parent, parent),
+            nn.ReLU(), project(parent, parent))
+        self.least = least
+        # The inverse of softplus, which keeps the variance positive.
+        self.scale = nn.Parameter(
+            torch.full((parent.channels, 1, 1),
+                       math.log(math.expm1(start - least))))
+
+    def forward(self, q: Tensor):
+        """(B, C_child, H, W) to mean (B, C, H, W) and variance (C, 1, 1)."""
+        return self.mean(q), F.softplus(self.scale) + self.least

@@ -1,0 +1,84 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What holds for every registered method, and so for the next one too."""
+import pytest
+import torch
+from helpers import digits_config, prepared, read, run, same
+from mmengine.config import Config
+from mmpretrain import get_model
+
+import mmhkt.methods  # noqa: F401  fills the registry
+from mmhkt.registry import METHODS
+
+ALL = [f'mmhkt.{name}' for name in METHODS.module_dict]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ALL)
+def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
+    whole = tmp_path / 'whole'
+    runner = run(digits_config(whole, method))
+    logged = runner.message_hub.log_scalars
+    mine = [
+        name for name in logged
+        if name.startswith('train/') and name.split('/')[1].startswith(
+            method.split('.')[1].lower()) and 'loss' in name
+    ]
+    assert bool(mine) == (method != 'mmhkt.Alone')
+    for name in mine:
+        values = logged[name].data[0]
+        # A warm-up may begin with nothing.
+        assert len(values) >= 7 and torch.tensor(values).isfinite().all()
+
+    # As if it had been cut off after the first epoch.
+    cut = tmp_path / 'cut'
+    run(digits_config(cut, method))
+    for name in ('epoch_2.pth', 'last_checkpoint', 'child.pth'):
+        (cut / name).unlink()
+    run(digits_config(cut, method, resume=True))
+    one, other = (read(folder / 'epoch_2.pth') for folder in (whole, cut))
+    assert same(one['state_dict'], other['state_dict'])
+    assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])
+    assert one['message_hub']['log_scalars'].keys() == (
+        other['message_hub']['log_scalars'].keys())
+
+    exported = read(whole / 'child.pth')
+    plain = get_model(Config.fromfile(whole / 'child.py'))
+    plain.load_state_dict(exported['state_dict'], strict=True)
+    assert same(exported['state_dict'], one['state_dict'])
+    images = torch.randn(4, 3, 32, 32)
+    runner.model.child.eval()
+    plain.eval()
+    with torch.no_grad():
+        assert torch.equal(plain(images), runner.model.child(images))
+
+
+@pytest.mark.parametrize('method', ALL)
+def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
+    model = prepared(digits_config(tmp_path, method, resume=False))
+    if model.parent is None:
+        assert not model.transfer_parameters()
+        return
+    # A warm-up would begin with nothing.
+    assert all(model.methods[0].factors[term] == 1
+               for term in model.methods[0].weights)
+    weights = {n: p.clone() for n, p in model.parent.named_parameters()}
+    model.train()
+    loader = _loader(tmp_path, method)
+    data = model.data_preprocessor(next(iter(loader)), True)
+    losses = model(**data, mode='loss')
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        if not name.startswith('methods.'):
+            continue
+        assert parameter.grad.isfinite().all(), name
+    for name, parameter in model.parent.named_parameters():
+        assert parameter.grad is None
+        assert torch.equal(parameter, weights[name])
+
+
+def _loader(folder, method):
+    from mmhkt.registry import RUNNERS
+    runner = RUNNERS.build(digits_config(folder, method))
+    return runner.build_dataloader(runner._train_dataloader)
