@@ -415,3 +415,31 @@ def test_a_feature_that_is_overwritten_is_refused():
     with pytest.raises(RuntimeError, match='overwrites its output in place'):
         with extraction.rerun({'conv': lambda x: x}):
             net(image)
+
+
+@pytest.mark.parametrize('inplace', [False, True])
+def test_what_a_module_is_given(net, image, inplace):
+    """Also where the module then overwrites it."""
+    net.two.module[2] = nn.ReLU(inplace)
+    extraction = Extraction(net, Dissection(net, image, 'child'), 'pool', 'fc')
+    site = 'two.module.2@in'
+    extraction.want([site, 'two.module.2'])
+    with extraction.record():
+        net(image)
+    normed = net.two.module[1](net.two.module[0](net.one(image)))
+    assert (normed < 0).any()
+    assert torch.allclose(extraction.feature(site), normed)
+    assert torch.allclose(extraction.feature('two.module.2'), normed.relu())
+    extraction.feature(site).sum().backward()
+    assert net.two.module[0].weight.grad is not None
+    assert bare(net)
+    with pytest.raises(ValueError, match='can be read but not be replaced'):
+        extraction.want([site], rerun=True)
+
+
+def test_no_input_of_a_module_that_is_given_none(net, image):
+    dissection = Dissection(net, image, 'child')
+    with pytest.raises(ValueError, match='first argument'):
+        dissection.split('body[0]@in')
+    assert dissection.canonical('two@in') == 'two@in'
+    assert dissection.layout('two@in').channels == 4

@@ -171,3 +171,34 @@ def test_no_stages(child, parent, role):
     networks = {'child': child, 'parent': parent, role: bare}
     with pytest.raises(ValueError, match=f'The {role} has no module "back'):
         find_sites('stages', networks['child'], networks['parent'])
+
+
+@pytest.mark.parametrize(
+    'sites, expected',
+    [
+        ('last', [('stage2', 'stage2')]),
+        ('middle', [('stage1', 'stage1')]),
+        ('preactivations', [('stage1.1@in', 'stage1.1@in'),
+                            ('stage2.1@in', 'stage2.1@in')]),
+        ('review', [('stage1', 'stage1.1@in'), ('stage2', 'stage2.1@in'),
+                    ('backbone', 'backbone')]),
+        ('logits', [('head', 'head')]),
+        # The logits here are no maps.
+        ('dense', [('stage2', 'stage2')]),
+    ])
+def test_presets(child, parent, sites, expected):
+    assert pairs(find_sites(sites, child, parent)) == expected
+
+
+def test_the_middle_of_four_is_the_second():
+    stages = (1, 4), (2, 4), (2, 4), (2, 4)
+    one, other = extraction(Stages(*stages)), extraction(Stages(*stages))
+    assert pairs(find_sites('middle', one, other)) == [('stage1', 'stage1')]
+
+
+def test_a_stage_without_an_activation_at_its_end_is_read_as_it_is():
+    backbone = Stages((2, 4))
+    backbone.stage0.add_module('norm', nn.BatchNorm2d(4))
+    one, other = extraction(backbone), extraction(Stages((2, 4)))
+    assert pairs(find_sites('preactivations', one,
+                            other)) == [('stage0', 'stage0.1@in')]

@@ -167,9 +167,10 @@ def test_child_attributes_are_found_through_the_model(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_on_cpu(tmp_path):
+@pytest.mark.parametrize('method', ['mmhkt.LePoKet', 'mmhkt.CRD'])
+def test_two_processes_on_cpu(tmp_path, method):
     """torchrun with gloo, from the command line, without any setting."""
-    cfg = digits_config(tmp_path / 'run', 'mmhkt.LePoKet')
+    cfg = digits_config(tmp_path / 'run', method)
     config = dump(cfg, tmp_path / 'config.py')
     done = subprocess.run([
         sys.executable, '-m', 'torch.distributed.run', '--standalone',
