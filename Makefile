@@ -1,4 +1,4 @@
-# make demo   train a child with and without its parent, on this machine's CPU
+# make demo   compare ways to teach a child, on this machine's CPU
 # make test   run the tests
 # make env    only create the virtual environment that both use
 # make lint   check the style
@@ -11,6 +11,7 @@ VENV ?= .venv
 # The two are one choice: a torchvision built for another torch does not import.
 TORCH ?= torch==2.11.0 torchvision==0.26.0
 ARGS ?=
+DEMO := configs/compare/distillers_resnet20_resnet8-narrow_digits.py
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check
@@ -20,7 +21,7 @@ SOURCES := mmhkt tools tests configs setup.py
 .PHONY: demo test env lint clean
 
 demo: env
-	$(PY) tools/demo.py $(ARGS)
+	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo $(ARGS)
 
 test: env
 	$(PY) -m pytest --durations=10 $(ARGS)

@@ -6,31 +6,6 @@ from helpers import CONFIGS, digits_config, dump, tool
 
 
 @pytest.mark.slow
-def test_demo(tmp_path):
-    arguments = ('--work-dir', 'demo', '--epochs', 2, '--seeds', 0, 1)
-    done = tool('demo.py', *arguments, cwd=tmp_path)
-    assert 'child with HKT' in done.stdout
-    folder = tmp_path / 'demo'
-    figures = json.loads((folder / 'comparison.json').read_text())
-    assert len(figures['parent']) == 2
-    for curves in figures['children'].values():
-        assert [len(curve) for curve in curves] == [2, 2]
-    table = (folder / 'comparison.md').read_text()
-    assert '| 269,722 |' in table and table.count('| 5,006 |') == 2
-    assert (folder / 'curves.png').read_bytes().startswith(b'\x89PNG')
-
-    # What is finished is not run again; what was cut off goes on.
-    (folder / 'child_with_HKT_1/child.pth').unlink()
-    logs = {path: path.stat().st_mtime for path in folder.glob('*/log.txt')}
-    tool('demo.py', *arguments, cwd=tmp_path)
-    again = [p for p, time in logs.items() if p.stat().st_mtime != time]
-    assert again == [folder / 'child_with_HKT_1/log.txt']
-    assert json.loads(
-        (folder /
-         'comparison.json').read_text())['children'] == figures['children']
-
-
-@pytest.mark.slow
 def test_benchmark(tmp_path):
     config = dump(digits_config(tmp_path), tmp_path / 'config.py')
     out = tmp_path / 'costs.json'
