@@ -88,6 +88,7 @@ EXTRAS = {
         'setuptools<82',
     ],
     'demo': ['scikit-learn'],
+    'lits': ['nibabel'],  # reads the volumes, for the converter
     'tests': [
         'pytest',
         'scikit-learn',
@@ -120,6 +121,7 @@ if __name__ == '__main__':
             'Topic :: Scientific/Engineering :: Artificial Intelligence',
         ],
         packages=find_packages(include=['mmhkt', 'mmhkt.*']),
+        package_data={'mmhkt.comparison': ['report.html']},
         python_requires='>=3.10',
         install_requires=[
             'torch>=2.4',
@@ -127,7 +129,9 @@ if __name__ == '__main__':
             'numpy',
             'packaging',
             'rich',
-            'matplotlib',
+            'matplotlib>=3.6',
+            'scipy>=1.12',
+            'jinja2',
         ],
         extras_require=EXTRAS,
         cmdclass={'build_py': BuildWithMim},

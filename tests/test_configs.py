@@ -1,41 +1,62 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Every config that is no base: whole, buildable, named for what it does."""
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import mmengine
 import mmpretrain
+import mmseg
 import pytest
 import yaml
 from helpers import CONFIGS, REPO
 from mmengine.config import Config
-from mmpretrain import get_model
 
-from mmhkt.models import Parent
+from mmhkt.models import RAFT, Parent, build_network
 from mmhkt.registry import METHODS
+from mmhkt.runner.inheritance_runner import build_methods
 from mmhkt.utils.config import load_config
 
+# Comparisons, which list methods of their own, have their own tests.
 LEAVES = sorted(
     path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py')
-    if path.relative_to(CONFIGS).parts[0] != '_base_')
+    if path.relative_to(CONFIGS).parts[0] not in ('_base_', 'compare'))
 WITH_PARENT = [name for name in LEAVES if not name.startswith('alone/')]
-ZOO = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
+FOLDERS = sorted({Path(name).parent.as_posix() for name in LEAVES})
+ZOOS = {
+    package.__name__: Path(package.__file__).parent / '.mim' / 'configs'
+    for package in (mmpretrain, mmseg)
+}
 
-# What the parts of a name promise: epochs and images a batch, classes.
+# What may stand behind a method in a name.
+VARIANTS = ('', '-as-published', '-logit-standardised')
+# What the parts of a name promise: epochs and images a batch, or images and
+# thousands of iterations; classes.
 SCHEDULES = {'200e': (200, 128), '240e': (240, 64)}
+ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
 ARRAYS = ('short', 'few', 'published')  # with the data set as one file
 DATA = dict(
     digits=('mmhkt.Digits', 10),
     cifar10=('CIFAR10', 10),
     cifar100=('CIFAR100', 100),
-    in1k=('ImageNet', 1000))
+    in1k=('ImageNet', 1000),
+    lits=('mmhkt.LiTSDataset', 3),
+    camvid=('BaseSegDataset', 11),
+    cityscapes=('CityscapesDataset', 19),
+    ade20k=('ADE20KDataset', 150),
+    voc12aug=('PascalVOCDataset', 21),
+    synthetic=('mmhkt.SyntheticFlow', None),
+    chairs=('mmhkt.TorchvisionFlow', None),
+    things=('mmhkt.TorchvisionFlow', None),
+    sintel=('mmhkt.TorchvisionFlow', None),
+    kitti=('mmhkt.TorchvisionFlow', None))
 
 
 def parts_of(name):
     """Method, parent, child, schedule and data; None where there is none."""
     method, *parts = Path(name).stem.split('_')
     data = parts.pop()
-    schedule = None if data == 'digits' else parts.pop()
+    schedule = None if data in ('digits', 'synthetic') else parts.pop()
     if name.startswith('alone/'):
         assert not parts
         return None, None, method, schedule, data
@@ -48,9 +69,29 @@ def load(name):
     return load_config(CONFIGS / name)
 
 
+def methods_of(cfg):
+    return cfg.method if isinstance(cfg.method, list) else [cfg.method]
+
+
 @lru_cache(None)
 def child_of(name):
-    return get_model(load(name))
+    # Not the one that is kept: building writes into it.
+    return build_network(load_config(CONFIGS / name))
+
+
+def classes_of(network):
+    """How many classes a classifier or a segmentor tells apart; None where
+    a network is of optical flow."""
+    if isinstance(network, RAFT):
+        return None
+    head = getattr(network, 'decode_head', None) or network.head
+    return head.num_classes
+
+
+def is_of(path, name):
+    """Whether a file's name begins with a network's, in which `-` may stand
+    for the `_` of the zoo."""
+    return Path(path).stem.replace('_', '-').startswith(name)
 
 
 def plain(cfg):
@@ -71,36 +112,41 @@ def plain(cfg):
 def test_child_and_method(name):
     cfg = load(name)
     assert cfg.runner_type == 'mmhkt.InheritanceRunner'
-    methods = cfg.method if isinstance(cfg.method, list) else [cfg.method]
-    for method in methods:
-        built = METHODS.build(method)
-        assert not built.needs_parent or cfg.get('parent')
-    head = child_of(name).head
-    assert head.num_classes == cfg.data_preprocessor.num_classes
+    for method in build_methods(cfg.method):
+        assert not method.needs_parent or cfg.get('parent')
+    classes = classes_of(child_of(name))
+    if cfg.default_scope == 'mmpretrain':
+        assert classes == cfg.data_preprocessor.get('num_classes')
 
 
 @pytest.mark.parametrize('name', LEAVES)
 def test_name(name):
     cfg = load(name)
     method, parent, child, schedule, data = parts_of(name)
-    kind, classes = DATA[data]
+    kind, classes = DATA[data.partition('-')[0]]
     loader = cfg.train_dataloader
     if schedule not in ARRAYS:
-        assert loader.dataset.type == kind
-    assert cfg.model.head.num_classes == classes
+        dataset = loader.dataset
+        # Pascal VOC is a concatenation.
+        assert (dataset.get('datasets') or [dataset])[0].type == kind
+    assert classes_of(child_of(name)) == classes
     if schedule in SCHEDULES:
         assert (cfg.train_cfg.max_epochs,
                 loader.batch_size) == SCHEDULES[schedule]
     elif schedule not in (None, *ARRAYS):
-        assert int(schedule.partition('xb')[2]) == loader.batch_size
+        images, thousands = re.fullmatch(ITERATIONS, schedule).groups()
+        assert images or thousands
+        assert images in (None, str(loader.batch_size))
+        if thousands:
+            assert cfg.train_cfg.max_iters == int(thousands) * 1000
     if method is None:
         assert cfg.method.type == 'mmhkt.Alone'
         return
-    folder = Path(name).parent.name
-    assert method in (folder, f'{folder}-as-published')
-    assert cfg.method.type.lower() == f'mmhkt.{folder}'
-    assert Path(
-        cfg.parent.config.partition('::')[2]).name.startswith(f'{parent}_')
+    kinds = [m.type.lower().removeprefix('mmhkt.') for m in methods_of(cfg)]
+    assert kinds[0] == Path(name).parent.name
+    combined = '-'.join(kinds)
+    assert method in [combined + variant for variant in VARIANTS]
+    assert is_of(cfg.parent.config.partition('::')[2], f'{parent}-')
 
 
 @pytest.mark.parametrize('name', WITH_PARENT)
@@ -110,8 +156,10 @@ def test_differs_from_the_child_alone_in_parent_and_method_only(name):
     alone = f'alone/{stem}.py'
     if alone not in LEAVES:
         # A child of the zoo: that its model is untouched.
-        path = next(ZOO.glob(f'*/{stem}.py'))
-        alone = f'mmpretrain::{path.parent.name}/{path.name}'
+        alone = next(f'{zoo}::{path.parent.name}/{path.name}'
+                     for zoo, folder in ZOOS.items()
+                     for path in folder.glob('*/*.py')
+                     if is_of(path, stem.replace('_', '-')))
         ours, other = plain(load(name)), plain(load_config(alone))
     else:
         ours, other = plain(load(name)), plain(load(alone))
@@ -129,7 +177,7 @@ def test_parent(name):
     parent = dict(cfg.parent)
     checkpoint = parent.pop('checkpoint')
     built = Parent.from_cfg(dict(parent, random_weights=True))
-    assert built.network.head.num_classes == child_of(name).head.num_classes
+    assert classes_of(built.network) == classes_of(child_of(name))
 
     source, _, path = parent['config'].partition('::')
     if source == 'mmhkt':
@@ -138,16 +186,80 @@ def test_parent(name):
             # Where tools/train.py leaves what it trains.
             assert checkpoint == f'work_dirs/{Path(path).stem}/child.pth'
     else:
+        metafile, = (ZOOS[source] / Path(path).parent).glob('metafile.y*ml')
         published = [
             model.get('Weights') or ''
-            for model in yaml.safe_load((ZOO / Path(path).parent /
-                                         'metafile.yml').read_text())['Models']
+            for model in yaml.safe_load(metafile.read_text())['Models']
             if model['Config'] == f'configs/{path}'
         ]
         # The host differs between OpenMMLab and its maintained fork.
-        assert checkpoint.partition('/mmclassification/')[2] in [
-            weights.partition('/mmclassification/')[2] for weights in published
+        assert '.onedl.ai/' in checkpoint
+        assert checkpoint.partition('.ai/')[2] in [
+            weights.partition('.ai/')[2] or weights.partition('.com/')[2]
+            for weights in published
         ]
+
+
+# Where the published weight depends on the pair.
+OF_PAIR = dict(
+    DKD=dict(
+        resnet56_resnet20=dict(nontarget=2),
+        resnet32x4_resnet8x4=dict(nontarget=8)),
+    ReviewKD=dict(
+        resnet56_resnet20=dict(distillation=0.6),
+        resnet32x4_resnet8x4=dict(distillation=5)))
+
+
+@pytest.mark.parametrize('method', OF_PAIR)
+def test_weights_of_the_pair(method):
+    for pair, weights in OF_PAIR[method].items():
+        low = method.lower()
+        built = METHODS.build(
+            load(f'{low}/{low}_{pair}_240e_cifar100.py').method)
+        assert weights.items() <= built.weights.items()
+        assert built.weights['native'] == 1
+        # A warm-up of 20 of the 240 epochs.
+        assert {cfg['end'] * 240 for cfg in built.schedule} == {20}
+
+
+def test_standardised():
+    built = METHODS.build(
+        load('kd/kd-logit-standardised_resnet56_resnet20_'
+             '240e_cifar100.py').method)
+    assert built.standardise and built.temperature == 2
+    assert built.weights == dict(native=0.1, distillation=9)
+
+
+def test_combined():
+    cfg = load('hkt/hkt-kd_resnet56_resnet20_few_cifar10.py')
+    assert [m.type for m in cfg.method] == ['mmhkt.HKT', 'mmhkt.KD']
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted((CONFIGS / '_base_' / 'methods').glob('*.py')),
+    ids=lambda path: path.stem)
+def test_method_piece(path):
+    cfg = load_config(path)
+    assert cfg.runner_type == 'mmhkt.InheritanceRunner'
+    kind = type(METHODS.build(cfg.method)).__name__.lower()
+    assert path.stem.split('_')[0] == kind
+
+
+def test_every_parent_piece_is_used():
+    texts = [(CONFIGS / name).read_text() for name in WITH_PARENT]
+    for path in (CONFIGS / '_base_' / 'parents').glob('*.py'):
+        piece = f'../_base_/parents/{path.name}'
+        assert any(piece in text for text in texts), piece
+        assert list(load_config(path)) == ['parent']
+
+
+@pytest.mark.parametrize('name', WITH_PARENT)
+def test_neither_widths_nor_layers_are_typed(name):
+    """They are found; only a child's or parent's own config has them."""
+    text = (CONFIGS / name).read_text()
+    assert 'sites' not in text
+    assert not re.search(r'channel|layer|backbone\b|neck|\bfc\b', text)
 
 
 def test_as_published_switches_off_what_is_ours():
@@ -165,25 +277,37 @@ def test_can_be_typed_from_memory(name):
     assert len((CONFIGS / name).read_text().splitlines()) <= 15
 
 
-@pytest.mark.parametrize('folder', sorted({Path(n).parent for n in LEAVES}))
+@pytest.mark.parametrize('folder', FOLDERS)
 def test_folder_describes_its_configs(folder):
     """Each config stands in the metafile, with its figures, and in the
     README."""
     metafile = mmengine.load(CONFIGS / folder / 'metafile.yml')
     models = {model['Config']: model for model in metafile['Models']}
-    names = [name for name in LEAVES if Path(name).parent == folder]
+    names = [name for name in LEAVES if name.startswith(f'{folder}/')]
     assert sorted(models) == [f'configs/{name}' for name in names]
     collections = [entry['Name'] for entry in metafile['Collections']]
     for name in names:
         model, cfg = models[f'configs/{name}'], load(name)
         assert model['Name'] == Path(name).stem
         assert model['In Collection'] in collections
-        assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
+        length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.max_iters
+        unit = 'Epochs' if 'max_epochs' in cfg.train_cfg else 'Iterations'
+        assert model['Metadata'][unit] == length
         assert model['Metadata']['Parameters'] == sum(
             p.numel() for p in child_of(name).parameters())
     for entry in metafile['Collections']:
         readme = (REPO / entry['README']).read_text(encoding='utf-8')
         assert [n for n in names if f'(./{Path(n).name})' not in readme] == []
+
+
+def test_index_lists_every_folder():
+    index = yaml.safe_load((REPO / 'model-index.yml').read_text())['Import']
+    assert index == [f'configs/{folder}/metafile.yml' for folder in FOLDERS]
+    names = [
+        model['Name'] for path in index
+        for model in yaml.safe_load((REPO / path).read_text())['Models']
+    ]
+    assert len(set(names)) == len(names)
 
 
 def test_read_as_an_installed_package():

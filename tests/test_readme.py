@@ -1,15 +1,17 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What the README shows works as it stands."""
+import json
+import os
 import re
 
 import pytest
-from helpers import CONFIGS, REPO, digits_config, read, run
+from helpers import REPO, digits_config, run, tool
 
 from mmhkt.registry import METHODS
 from mmhkt.utils.config import load_config
 
-BLOCKS = re.findall(r'```python\n(.*?)```', (REPO / 'README.md').read_text(),
-                    re.DOTALL)
+README = (REPO / 'README.md').read_text()
+BLOCKS = re.findall(r'```python\n(.*?)```', README, re.DOTALL)
 
 
 def block(text):
@@ -41,23 +43,49 @@ def test_everything_typed(tmp_path):
             ] == ['backbone.layer3.-1', 'neck']
 
 
-def test_new_method(tmp_path):
-    code = block('class Imitation').replace('from .base',
-                                            'from mmhkt.methods.base')
-    try:
-        exec(code, dict(__name__='imitation'))
-        cfg = digits_config(
-            tmp_path,
-            'mmhkt.Imitation',
-            parent=dict(
-                config=str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
-                random_weights=True))
-        runner = run(cfg)
-    finally:
-        METHODS.module_dict.pop('Imitation', None)
-    names = runner.message_hub.log_scalars
-    assert names['train/imitation.loss_imitation'].data[0].min() > 0
-    assert 'transfer' in read(tmp_path / 'epoch_2.pth')
+@pytest.mark.slow
+def test_new_method_appears_in_the_comparison(tmp_path):
+    """One file and one config, and nothing else is touched."""
+    (tmp_path / 'imitation.py').write_text(block('class Imitation'))
+    config = tmp_path / 'compare_imitation.py'
+    config.write_text(block('# compare_imitation.py'))
+    tool(
+        'compare.py',
+        config,
+        '--seeds',
+        '0',
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.indices=128',
+        'comparison.train_parent=False',
+        'parent.checkpoint=None',
+        'parent.random_weights=True',
+        cwd=tmp_path,
+        env={
+            **os.environ, 'PYTHONPATH': str(tmp_path)
+        })
+    table = json.loads((tmp_path / 'work/comparison.json').read_text())
+    assert [m['name'] for m in table['methods']] == [
+        'alone', 'imitation', 'hkt'
+    ]
+    for method in table['methods']:
+        assert [run['state'] for run in method['runs']] == ['finished']
+    log = (tmp_path / 'work/imitation/seed_0/log.txt').read_text()
+    assert 'imitation.distillation.loss' in log
+    for name in ('comparison.md', 'comparison.csv', 'comparison.html'):
+        assert 'imitation' in (tmp_path / 'work' / name).read_text().lower()
+
+
+def test_comparison():
+    settings = {}
+    exec(block('# my_comparison.py'), settings)
+    for method in settings['comparison']['methods']:
+        methods = method if isinstance(method, list) else [method]
+        for one in methods:
+            one = dict(type=one) if isinstance(one, str) else dict(one)
+            METHODS.build(one)
 
 
 def test_new_method_beside_hkt(tmp_path):
@@ -75,6 +103,7 @@ def test_new_method_beside_hkt(tmp_path):
 
 @pytest.mark.parametrize(
     'path',
-    re.findall(r'\]\(((?!http)[^)]+)\)', (REPO / 'README.md').read_text()))
+    re.findall(r'\]\(((?!http)[^)]+)\)',
+               re.sub(r'```.*?```', '', README, flags=re.DOTALL)))
 def test_links(path):
     assert (REPO / path).exists()

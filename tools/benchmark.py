@@ -3,33 +3,41 @@
 
 Times, alternating in one run and on the same batches: a step of the child
 alone, the parent's forward without gradients, and a step of the config's
-method. Prints the medians and what they come to in relation to each other.
+method; or, if the config has a ``comparison``, a step of each of its methods.
+Prints the medians and what they come to in relation to each other.
 """
 import argparse
+import copy
 import json
 import statistics
 import tempfile
 import time
+from functools import partial
+from itertools import islice
 
 # First: it checks what is installed and makes `mmhkt::` configs known.
 import mmhkt  # noqa: F401  isort: skip
 import torch
+from mmengine.analysis import get_model_complexity_info
 from mmengine.config import DictAction
 from mmengine.device import get_device
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from mmhkt.comparison.plan import make_plan
 from mmhkt.methods import Alone
 from mmhkt.models import HereditaryModel
 from mmhkt.registry import RUNNERS
 from mmhkt.utils.config import (CONFIG_ERRORS, load_config, quieten, set_amp,
                                 set_dataloader_defaults)
+from mmhkt.utils.files import write_text
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='path of a config with a method')
+    parser.add_argument(
+        'config', help='path of a config with a method or a comparison')
     parser.add_argument(
         '--iters', type=int, default=20, help='timed rounds (default 20)')
     parser.add_argument(
@@ -52,6 +60,10 @@ def main():
     quieten()
     try:
         cfg = load_config(args.config, args.cfg_options)
+        plan = None
+        if 'comparison' in cfg:
+            plan = make_plan([args.config], options=args.cfg_options)
+            cfg = plan.entries[0].cfg
     except CONFIG_ERRORS as error:
         raise SystemExit(f'mmhkt: {error}') from None
     set_amp(cfg, args.amp)
@@ -60,12 +72,16 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
         runner = RUNNERS.build(cfg)
+        child = copy.deepcopy(runner.model)
         runner.prepare(train=True)
-        figures = measure(runner, args.iters, args.warmup)
+        if plan is None:
+            figures = measure(runner, args.iters, args.warmup)
+        else:
+            figures = measure_methods(runner, child, plan, args.iters,
+                                      args.warmup)
     report(figures)
     if args.json:
-        with open(args.json, 'w') as file:
-            json.dump(figures, file, indent=2)
+        write_text(args.json, json.dumps(figures, indent=2))
 
 
 def measure(runner, iters: int, warmup: int) -> dict:
@@ -82,12 +98,6 @@ def measure(runner, iters: int, warmup: int) -> dict:
     optim_method = runner.build_optim_wrapper(optim_cfg)
     model.train()
 
-    batches = []
-    for batch in runner.train_dataloader:
-        batches.append(batch)
-        if len(batches) == min(iters + warmup, 8):
-            break
-
     @torch.no_grad()
     def parent_forward(batch):
         with optim_method.optim_context(model):
@@ -102,6 +112,46 @@ def measure(runner, iters: int, warmup: int) -> dict:
         f'{model.methods[0].name}, step':
         lambda batch: model.train_step(batch, optim_method),
     }
+    medians = timed(runner, steps, iters, warmup)
+    child, parent, method = medians.values()
+    return dict(
+        medians=medians,
+        relative_to_child=method / child,
+        relative_to_child_plus_parent=method / (child + parent),
+        **conditions(runner, optim_method, iters))
+
+
+def measure_methods(runner, child, plan, iters: int, warmup: int) -> dict:
+    """Every method of a comparison, each with a child of its own."""
+    optim_cfg = runner.optim_wrapper
+    steps, extra = {}, {}
+    for entry in plan.entries:
+        runner.cfg.method = entry.cfg.method
+        model = runner.model = runner.inherit(copy.deepcopy(child)).train()
+        optim = runner.build_optim_wrapper(optim_cfg)
+        steps[entry.name] = partial(model.train_step, optim_wrapper=optim)
+        extra[entry.name] = sum(p.numel() for p in model.transfer_parameters())
+    medians = timed(runner, steps, iters, warmup)
+    reference = medians[plan.reference]
+    deployed = get_model_complexity_info(
+        child.eval(), inputs=runner.example(child))
+    return dict(
+        medians=medians,
+        reference=plan.reference,
+        relative={
+            name: s / reference
+            for name, s in medians.items()
+        },
+        extra_parameters=extra,
+        parameters=deployed['params'],
+        flops=deployed['flops'],
+        **conditions(runner, optim, iters))
+
+
+def timed(runner, steps: dict, iters: int, warmup: int) -> dict:
+    """The median seconds of each step; they take turns, so that whatever
+    else the machine does meets them all."""
+    batches = list(islice(runner.train_dataloader, min(iters + warmup, 8)))
     seconds = {name: [] for name in steps}
     for i in track(range(warmup + iters), 'timing', transient=True):
         batch = batches[i % len(batches)]
@@ -110,19 +160,18 @@ def measure(runner, iters: int, warmup: int) -> dict:
             step(batch)
             if i >= warmup:
                 seconds[name].append(clock() - start)
-    medians = {name: statistics.median(s) for name, s in seconds.items()}
-    child, parent, method = medians.values()
-    inputs = model.data_preprocessor(batches[0], False)['inputs']
+    return {name: statistics.median(s) for name, s in seconds.items()}
+
+
+def conditions(runner, optim, iters: int) -> dict:
+    image = runner.example(runner.model.child)
     return dict(
-        medians=medians,
-        relative_to_child=method / child,
-        relative_to_child_plus_parent=method / (child + parent),
-        batch_shape=list(inputs.shape),
+        batch_shape=[runner.train_dataloader.batch_size, *image.shape[1:]],
         iters=iters,
         device=device_name(),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        precision=type(optim_method).__name__)
+        precision=type(optim).__name__)
 
 
 def device_name() -> str:
@@ -133,18 +182,24 @@ def device_name() -> str:
 
 def report(figures: dict) -> None:
     shape = 'x'.join(map(str, figures['batch_shape']))
+    medians = figures['medians']
+    base = figures.get('reference', next(iter(medians)))
     table = Table(title=f'Medians of {figures["iters"]} rounds, batch {shape}')
     table.add_column('')
     table.add_column('ms', justify='right')
-    table.add_column('relative to the child alone', justify='right')
-    child = next(iter(figures['medians'].values()))
-    for name, seconds in figures['medians'].items():
-        table.add_row(name, f'{1000 * seconds:.1f}', f'{seconds / child:.3f}')
-    table.caption = (
-        'step with the method / (step of the child alone + forward of the '
-        f'parent) = {figures["relative_to_child_plus_parent"]:.3f}\n'
-        f'{figures["device"]}, {figures["threads"]} threads, '
-        f'torch {figures["torch"]}, {figures["precision"]}')
+    table.add_column(f'relative to {base}', justify='right')
+    for name, seconds in medians.items():
+        table.add_row(name, f'{1000 * seconds:.1f}',
+                      f'{seconds / medians[base]:.3f}')
+    if 'relative_to_child_plus_parent' in figures:
+        table.caption = (
+            'step with the method / (step of the child alone + forward of the '
+            f'parent) = {figures["relative_to_child_plus_parent"]:.3f}\n')
+    else:
+        table.caption = (f'deployed: {figures["parameters"]:,} parameters, '
+                         f'{figures["flops"]:,} FLOPs\n')
+    table.caption += (f'{figures["device"]}, {figures["threads"]} threads, '
+                      f'torch {figures["torch"]}, {figures["precision"]}')
     Console().print(table)
 
 

@@ -1,9 +1,7 @@
 _base_ = [
     '../_base_/models/resnet20_cifar.py', '../_base_/datasets/cifar10.py',
     '../_base_/schedules/cifar_reference.py',
-    '../_base_/methods/hkt_as-published.py', '../_base_/default_runtime.py'
+    '../_base_/methods/hkt_as-published.py',
+    '../_base_/parents/resnet110_200e_cifar10.py',
+    '../_base_/default_runtime.py'
 ]
-
-parent = dict(
-    config='mmhkt::alone/resnet110_200e_cifar10.py',
-    checkpoint='work_dirs/resnet110_200e_cifar10/child.pth')

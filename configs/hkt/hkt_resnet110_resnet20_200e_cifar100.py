@@ -1,6 +1,6 @@
-_base_ = '../alone/resnet20_200e_cifar100.py'
+_base_ = [
+    '../alone/resnet20_200e_cifar100.py',
+    '../_base_/parents/resnet110_200e_cifar100.py'
+]
 
-parent = dict(
-    config='mmhkt::alone/resnet110_200e_cifar100.py',
-    checkpoint='work_dirs/resnet110_200e_cifar100/child.pth')
 method = dict(type='mmhkt.HKT')

@@ -1,6 +1,5 @@
-_base_ = '../alone/resnet8-narrow_digits.py'
+_base_ = [
+    '../alone/resnet8-narrow_digits.py', '../_base_/parents/resnet20_digits.py'
+]
 
-parent = dict(
-    config='mmhkt::alone/resnet20_digits.py',
-    checkpoint='work_dirs/resnet20_digits/child.pth')
 method = dict(type='mmhkt.HKT')

@@ -1,6 +1,6 @@
-_base_ = '../alone/resnet8x4_240e_cifar100.py'
+_base_ = [
+    '../alone/resnet8x4_240e_cifar100.py',
+    '../_base_/parents/resnet32x4_240e_cifar100.py'
+]
 
-parent = dict(
-    config='mmhkt::alone/resnet32x4_240e_cifar100.py',
-    checkpoint='work_dirs/resnet32x4_240e_cifar100/child.pth')
 method = dict(type='mmhkt.HKT')

@@ -1,6 +1,6 @@
-_base_ = '../alone/wrn40-1_240e_cifar100.py'
+_base_ = [
+    '../alone/wrn40-1_240e_cifar100.py',
+    '../_base_/parents/wrn40-2_240e_cifar100.py'
+]
 
-parent = dict(
-    config='mmhkt::alone/wrn40-2_240e_cifar100.py',
-    checkpoint='work_dirs/wrn40-2_240e_cifar100/child.pth')
 method = dict(type='mmhkt.HKT')

@@ -1,8 +1,5 @@
-_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
-
-runner_type = 'mmhkt.InheritanceRunner'
-parent = dict(
-    config='mmpretrain::resnet/resnet50_8xb16_cifar10.py',
-    checkpoint='https://mmassets.onedl.ai/mmclassification/v0/resnet/'
-    'resnet50_b16x8_cifar10_20210528-f54bfad9.pth')
-method = dict(type='mmhkt.LePoKet')
+_base_ = [
+    'mmpretrain::resnet/resnet18_8xb16_cifar10.py',
+    '../_base_/methods/lepoket.py',
+    '../_base_/parents/resnet50_8xb16_cifar10.py'
+]

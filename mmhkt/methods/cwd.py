@@ -17,8 +17,8 @@ class CWD(Distiller):
     :math:`\tau`), times :math:`\tau^2`, the mean over images and channels.
     Other codes divide by the images alone; their weights are to be
     multiplied by the number of channels. The paper has weight 3 for logits
-    and 50 for features with :math:`\tau = 4`; here it is 5 with 1. Where the
-    widths differ a 1x1 convolution is learned.
+    with :math:`\tau = 4`; here it is 5 with 1. Where the widths differ a 1x1
+    convolution is learned.
 
     Args:
         temperature (float): Defaults to 1.

@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.registry import METHODS
@@ -43,4 +42,4 @@ def correlation(q: Tensor, z: Tensor, dim: int, eps: float = 1e-8) -> Tensor:
     """Pearson's correlation along a dimension."""
     q = q - q.mean(dim, keepdim=True)
     z = z - z.mean(dim, keepdim=True)
-    return F.cosine_similarity(q, z, dim=dim, eps=eps)
+    return (q * z).sum(dim) / (q.norm(dim=dim) * z.norm(dim=dim) + eps)

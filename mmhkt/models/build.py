@@ -1,4 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import copy
+
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -14,7 +16,8 @@ def build_network(cfg: Config) -> nn.Module:
     Returns:
         nn.Module: The network, with random weights.
     """
-    model = cfg.model.copy()
+    # Some networks change the config that they are built from.
+    model = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):

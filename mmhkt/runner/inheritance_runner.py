@@ -16,7 +16,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mmhkt.methods import Method
-from mmhkt.models import HereditaryModel, Parent, channel_order_of
+from mmhkt.models import HereditaryModel, Parent, channel_order_of, task_of
 from mmhkt.registry import METHODS, RUNNERS
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest,
                          private_randomness, read_checkpoint, seed_everything,
@@ -39,6 +39,7 @@ class InheritanceRunner(Runner):
 
     - ``parent``: settings of :class:`mmhkt.models.Parent`;
     - ``method``: a config of the registry ``METHODS``, or a list of them;
+    - ``task``: settings of the child's task, see :mod:`mmhkt.models.tasks`;
     - ``revise_keys``: pairs of a regular expression and its replacement for
       the keys of loaded checkpoints, as in mmengine's ``load_checkpoint``;
     - ``trusted``: whether loaded checkpoints may be read by pickle.
@@ -127,14 +128,16 @@ class InheritanceRunner(Runner):
                 image = self.example(child)
                 for method in methods:
                     method.survey(self.train_dataloader.dataset)
-            return HereditaryModel(child, parent, methods,
-                                   image).to(get_device())
+            return HereditaryModel(child, parent, methods, image,
+                                   self.cfg.get('task')).to(get_device())
 
     def example(self, child: nn.Module) -> torch.Tensor:
         """The first training image, (1, 3, H, W), as the child gets it."""
         loader = self.train_dataloader
         batch = loader.collate_fn([loader.dataset[0]])
-        return child.data_preprocessor(batch, False)['inputs']
+        return child.data_preprocessor(
+            batch,
+            task_of(child).padded_in_training)['inputs']
 
     def _init_model_weights(self) -> None:
         seed_everything(self.seed)
@@ -173,7 +176,9 @@ class InheritanceRunner(Runner):
         if isinstance(loader, dict) and not isinstance(loop, BaseLoop):
             loader = loader.copy()
             loader['dataset'] = dict(
-                type='mmhkt.SeededDataset', dataset=loader['dataset'])
+                type='mmhkt.SeededDataset',
+                dataset=loader['dataset'],
+                check=task_of(self.model).check())
             loader['sampler'] = dict(
                 type='mmhkt.SeededSampler', sampler=loader['sampler'])
             self._train_dataloader = loader
@@ -216,6 +221,11 @@ class InheritanceRunner(Runner):
             # After the hooks, so that nothing is added behind our back.
             transfer_part.set_aside(kwargs['checkpoint'], self._hereditary,
                                     self.optim_wrapper.optimizer)
+            for state in kwargs['checkpoint'].get('param_schedulers', ()):
+                # A function, as OneCycleLR's state has one, could be read by
+                # pickle only; the scheduler that resumes has its own.
+                for key in [k for k, v in state.items() if callable(v)]:
+                    del state[key]
 
     @property
     def _hereditary(self) -> Optional[HereditaryModel]:
@@ -324,13 +334,25 @@ def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:
             known = [f'mmhkt.{known}' for known in METHODS.module_dict]
             raise ValueError(
                 f'There is no method "{name}"; {nearest(str(name), known)}.')
-        accepted = list(inspect.signature(method).parameters)
+        accepted = _settings_of(method)
         for setting in settings:
             if setting not in accepted:
                 raise ValueError(f'{name} has no setting "{setting}"; '
                                  f'{nearest(setting, accepted)}.')
         methods.append(method(**settings))
     return methods
+
+
+def _settings_of(method: type) -> List[str]:
+    """All arguments of a class, also those that it hands on by ``**kwargs``.
+    """
+    names = []
+    for kind in method.__mro__:
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return [name for name in dict.fromkeys(names) if name != 'self']
 
 
 def _load_what_fits(network: nn.Module, weights: dict, logger) -> None:

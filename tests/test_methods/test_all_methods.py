@@ -8,6 +8,7 @@ from mmpretrain import get_model
 
 import mmhkt.methods  # noqa: F401  fills the registry
 from mmhkt.registry import METHODS
+from mmhkt.runner.inheritance_runner import build_methods
 
 ALL = [f'mmhkt.{name}' for name in METHODS.module_dict]
 
@@ -76,6 +77,18 @@ def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
     for name, parameter in model.parent.named_parameters():
         assert parameter.grad is None
         assert torch.equal(parameter, weights[name])
+
+
+@pytest.mark.parametrize('method', ALL)
+def test_settings(method):
+    """Those that all have are taken, and a misspelt one is not."""
+    built, = build_methods(
+        dict(
+            type=method, sites='all', weights=dict(native=0.5), schedule=[]))
+    assert built.sites_wanted == 'all'
+    assert built.weights['native'] == 0.5
+    with pytest.raises(ValueError, match='no setting "weigths".*weights'):
+        build_methods(dict(type=method, weigths=dict(native=0.5)))
 
 
 def _loader(folder, method):

@@ -111,6 +111,30 @@ def test_schedule_goes_on_where_it_was(tmp_path):
     assert factors == pytest.approx([1 - i / 16 for i in range(8, 16)])
 
 
+@pytest.mark.parametrize('scheduler', [
+    dict(type='OneCycleLR', eta_max=.1, total_steps=8, by_epoch=False),
+    dict(type='ReduceOnPlateauLR', monitor='accuracy/top1', by_epoch=True),
+    dict(type='PolyLR', by_epoch=True, convert_to_iter_based=True),
+])
+def test_schedulers_of_the_learning_rate_resume(tmp_path, scheduler):
+    """Also those whose state holds a function."""
+
+    def train(folder, **options):
+        cfg = digits_config(folder, **options)
+        cfg.param_scheduler = scheduler
+        run(cfg)
+
+    whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+    train(whole)
+    train(cut)
+    (cut / 'epoch_2.pth').unlink()
+    (cut / 'last_checkpoint').unlink()
+    train(cut, resume=True)
+    one, other = (read(folder / 'epoch_2.pth') for folder in (whole, cut))
+    assert same(one['state_dict'], other['state_dict'])
+    assert one['param_schedulers'] == other['param_schedulers']
+
+
 def test_partial_file_is_not_resumed(tmp_path):
     run(digits_config(tmp_path))
     (tmp_path / 'epoch_3.pth.partial').write_bytes(b'cut short')

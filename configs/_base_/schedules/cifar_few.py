@@ -11,7 +11,7 @@ param_scheduler = dict(
     type='OneCycleLR', eta_max=0.1, total_steps=480, by_epoch=False)
 
 # train, val, test setting
-train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=4)
+train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=3)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -1,0 +1,9 @@
+_base_ = './default_runtime.py'
+
+# flow networks are trained for a number of iterations, and the smallest error
+# is the best
+default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
+    checkpoint=dict(
+        by_epoch=False, interval=5000, save_best='EPE', rule='less'))
+log_processor = dict(by_epoch=False)

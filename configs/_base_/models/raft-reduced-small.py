@@ -1,0 +1,22 @@
+# model settings: 281,592 parameters, for images from 32x32 pixels on
+model = dict(
+    type='mmhkt.RAFT',
+    size=dict(
+        feature_encoder_layers=(16, 16, 24, 32, 64),
+        feature_encoder_block='ResidualBlock',
+        feature_encoder_norm_layer='InstanceNorm2d',
+        context_encoder_layers=(16, 16, 24, 32, 64),
+        context_encoder_block='ResidualBlock',
+        context_encoder_norm_layer=None,
+        corr_block_num_levels=2,
+        corr_block_radius=3,
+        motion_encoder_corr_layers=(48, ),
+        motion_encoder_flow_layers=(32, 16),
+        motion_encoder_out_channels=40,
+        recurrent_block_hidden_state_size=32,
+        recurrent_block_kernel_size=(3, ),
+        recurrent_block_padding=(1, ),
+        flow_head_hidden_size=64,
+        use_mask_predictor=False),
+    iters_train=4,
+    iters_test=8)

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/raft-large.py', '../_base_/datasets/flow_kitti.py',
+    '../_base_/schedules/raft_kitti.py', '../_base_/methods/alone.py',
+    '../_base_/flow_runtime.py'
+]
+
+model = dict(iters_test=24, norm_eval=True, criterion=dict(gamma=0.85))
+load_from = 'work_dirs/raft-large_100k_sintel/child.pth'

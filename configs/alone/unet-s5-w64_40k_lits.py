@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/unet-s5-w64_lits.py', '../_base_/datasets/lits.py',
+    '../_base_/schedules/lits_40k.py', '../_base_/methods/alone.py',
+    'mmseg::_base_/default_runtime.py'
+]

@@ -1,0 +1,132 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""The rows of a comparison: named methods, each with a whole config."""
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+from mmengine.config import Config
+
+from mmhkt.registry import METHODS
+from mmhkt.utils.config import ConfigError
+
+ALONE = 'mmhkt.Alone'
+RUNNER = 'mmhkt.InheritanceRunner'
+PARENT = 'parent'  # the folder of the parent's run
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the comparison: a method, trained once a seed."""
+    name: str  # of its folder
+    label: str  # in the table
+    cfg: Config
+
+
+def entries_of_methods(methods, cfg: Config) -> List[Entry]:
+    """One config with each of several methods.
+
+    Args:
+        methods (list | dict | str): As in ``comparison``.
+        cfg (Config): The rest.
+
+    Raises:
+        ConfigError: If they are no methods, or cannot be told apart.
+    """
+    if cfg.get('runner_type') is None:
+        raise ConfigError('comparison: its methods need a config with '
+                          f"runner_type='{RUNNER}'")
+    if isinstance(methods, str) and methods == 'all':
+        METHODS.import_from_location()
+        methods = [f'mmhkt.{name}' for name in METHODS.module_dict]
+    named = _named(methods)
+    if not any(map(is_alone, (method for _, method in named.values()))):
+        if 'alone' in named:
+            raise ConfigError(
+                f'comparison: "alone" has to be {ALONE}, but is another method'
+            )
+        named = {'alone': ('Alone', dict(type=ALONE)), **named}
+    entries = []
+    for name, (label, method) in named.items():
+        if not re.fullmatch(r'\w[\w.+-]*', name) or name == PARENT:
+            raise ConfigError(f'comparison: "{name}" cannot be the name of a '
+                              'method, because it names a folder too')
+        entries.append(
+            Entry(name, label, Config({
+                **cfg.to_dict(), 'method': method
+            })))
+    return entries
+
+
+def entries_of_configs(paths: Sequence[str],
+                       cfgs: Sequence[Config]) -> List[Entry]:
+    """Several configs, each with a method of its own.
+
+    Args:
+        paths (Sequence[str]): Of their files, by which they are named.
+        cfgs (Sequence[Config]): What is in them.
+
+    Raises:
+        ConfigError: If they cannot be told apart.
+    """
+    entries = []
+    for path, cfg in zip(paths, cfgs):
+        if 'comparison' in cfg:
+            raise ConfigError(f'{path} is a comparison; give either one such '
+                              'config or several training configs')
+        name = Path(path).stem
+        entries.append(Entry(name, name, cfg))
+    twice = [n for n, i in Counter(e.name for e in entries).items() if i > 1]
+    if twice:
+        raise ConfigError(f'several configs are called {twice[0]}')
+    return entries
+
+
+def _named(methods) -> Dict[str, Tuple[str, Any]]:
+    """Name -> label and method."""
+    if isinstance(methods, dict) and 'type' not in methods:
+        return {str(k): (str(k), _method(v)) for k, v in methods.items()}
+    if isinstance(methods, (list, tuple)):
+        listed = [_method(method) for method in methods]
+        names = ['+'.join(kinds(method)).lower() for method in listed]
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        if twice:
+            raise ConfigError(
+                f'comparison: {twice[0]} is listed twice; write methods as a '
+                f'dict that names each: dict({twice[0].replace("+", "_")}'
+                '=..., another_name=...)')
+        return {
+            name: (' + '.join(kinds(method)), method)
+            for name, method in zip(names, listed)
+        }
+    raise ConfigError('comparison: methods must be a list, a dict name -> '
+                      f"method, or 'all', but got {methods!r}")
+
+
+def kinds(method) -> List[str]:
+    """The names of a method's classes, without the scope."""
+    types = [
+        one.get('type')
+        for one in ([method] if isinstance(method, dict) else method)
+    ]
+    return [
+        getattr(kind, '__name__', str(kind)).split('.')[-1] for kind in types
+    ]
+
+
+def _method(given):
+    if isinstance(given, str):
+        return dict(type=given)
+    if isinstance(given, (list, tuple)) and given:
+        return [_method(one) for one in given]
+    if isinstance(given, dict) and 'type' in given:
+        return dict(given)
+    raise ConfigError(f'comparison: {given!r} is no method; write it as '
+                      "'mmhkt.HKT', dict(type='mmhkt.HKT', ...) or a list of "
+                      'such')
+
+
+def is_alone(method) -> bool:
+    """Whether a method is none: the child is trained alone."""
+    return method is not None and kinds(method) == ['Alone']

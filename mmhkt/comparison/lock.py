@@ -1,0 +1,44 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Who works in a folder, as the operating system knows it.
+
+The lock of a run is handed on to the training process, and by it to whatever
+it starts. So it is held exactly as long as one of them lives, also where
+whoever started them was killed.
+"""
+import fcntl
+import os
+from pathlib import Path
+from typing import Optional
+
+NAME = '.lock'
+
+
+def acquire(folder: Path) -> Optional[int]:
+    """Lock a folder.
+
+    Returns:
+        int, optional: A file descriptor; the lock is released when all copies
+        of it are closed. None if another process has the folder locked.
+    """
+    file = os.open(Path(folder, NAME), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return file
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether any process has the folder locked; writes nothing."""
+    try:
+        file = os.open(Path(folder, NAME), os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False

@@ -1,0 +1,235 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What is to be compared, checked before anything is started."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+
+from mmhkt.utils import one_of
+from mmhkt.utils.config import ConfigError, load_config, require, set_amp
+from .entries import (ALONE, PARENT, RUNNER, Entry, entries_of_configs,
+                      entries_of_methods, is_alone)
+
+RECORD = dict(type='mmhkt.RecordHook')
+SETTINGS = ('methods', 'seeds', 'reference', 'metric', 'rule', 'train_parent')
+NEEDED = ('model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'val_cfg',
+          'val_dataloader', 'val_evaluator')
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run."""
+    entry: Entry
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What the screen calls it."""
+        return f'{self.entry.name}, seed {self.seed}'
+
+    @property
+    def config_file(self) -> Path:
+        """Where its config is; not in the folder, to which the runner copies
+        it with what the command line has changed."""
+        return self.folder.with_name(f'{self.folder.name}.py')
+
+    def config(self) -> Config:
+        """The run's whole config."""
+        cfg = Config(self.entry.cfg.to_dict())
+        cfg.work_dir = str(self.folder)
+        cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': self.seed}
+        hooks = list(cfg.get('custom_hooks') or [])
+        if RECORD not in hooks:
+            cfg.custom_hooks = [*hooks, RECORD]
+        return cfg
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs, and how they are compared."""
+    title: str
+    folder: Path
+    entries: Sequence[Entry]
+    seeds: Sequence[int]
+    reference: Optional[str]
+    metric: Optional[str] = None
+    rule: Optional[str] = None
+    parent: Optional[Run] = None  # trained before all others
+
+    @property
+    def runs(self) -> List[Run]:
+        """Seed by seed, so that what is finished is already paired."""
+        return [
+            Run(entry, seed, Path(self.folder, entry.name, f'seed_{seed}'))
+            for seed in self.seeds for entry in self.entries
+        ]
+
+    @property
+    def everything(self) -> List[Run]:
+        """All runs, with the parent's."""
+        return ([self.parent] if self.parent else []) + self.runs
+
+
+def make_plan(paths: Sequence[str],
+              work_dir: Optional[str] = None,
+              seeds: Optional[Sequence[int]] = None,
+              methods: Optional[Sequence[str]] = None,
+              amp: bool = False,
+              options: Optional[dict] = None) -> Plan:
+    """Plan a comparison.
+
+    Args:
+        paths (Sequence[str]): One config with ``comparison``, or several
+            training configs.
+        work_dir (str, optional): Defaults to None: ``work_dirs/`` and the
+            name of the config, or ``work_dirs/compare``.
+        seeds (Sequence[int], optional): In place of the config's.
+        methods (Sequence[str], optional): Only these, and the reference.
+        amp (bool): Train in mixed precision. Defaults to False.
+        options (dict, optional): Settings that override the configs'.
+
+    Raises:
+        ConfigError: If it makes no sense; names the nearest that would.
+    """
+    cfgs = [load_config(path, options) for path in paths]
+    for cfg in cfgs:
+        require(cfg, NEEDED)
+        set_amp(cfg, amp)
+    title = Path(paths[0]).stem if len(paths) == 1 else 'compare'
+    folder = Path(work_dir or Path('work_dirs', title))
+    parent = None
+    try:
+        if len(paths) == 1 and 'comparison' in cfgs[0]:
+            settings = _settings(cfgs[0].pop('comparison'), options or {})
+            if settings['train_parent']:
+                parent = _parent(cfgs[0], folder, amp)
+                cfgs[0].parent.checkpoint = str(parent.folder / 'child.pth')
+            entries = entries_of_methods(settings['methods'], cfgs[0])
+        else:
+            settings = _settings({})
+            entries = entries_of_configs(paths, cfgs)
+        reference = _reference(settings['reference'], entries)
+        entries = _restrict(entries, methods, reference)
+        seeds = _seeds(settings['seeds'] if seeds is None else seeds)
+        higher_is_better(settings['metric'] or 'accuracy', settings['rule'])
+        for entry in entries:
+            if needs_parent(entry) and not entry.cfg.get('parent'):
+                raise ConfigError(f'{entry.name} needs a parent, and the '
+                                  'config has none')
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f'comparison: {error}') from None
+    return Plan(title, folder, entries, seeds, reference, settings['metric'],
+                settings['rule'], parent)
+
+
+def higher_is_better(metric: str, rule: Optional[str] = None) -> bool:
+    """Whether a metric is better when it is higher, as mmengine's
+    ``CheckpointHook`` knows it for ``save_best``.
+
+    Raises:
+        ConfigError: If that cannot be told.
+    """
+    if rule is not None:
+        return one_of('The rule', rule, ('greater', 'less')) == 'greater'
+    try:
+        return CheckpointHook(save_best=metric).rules[0] == 'greater'
+    except ValueError:
+        raise ConfigError(f'comparison: is a high "{metric}" good? Set rule '
+                          "to 'greater' or 'less'") from None
+
+
+def _settings(given: dict, options: Sequence[str] = ()) -> dict:
+    for name in given:
+        one_of('The setting', name, SETTINGS)
+    if given and given.get('methods') is None:
+        raise ConfigError(
+            "comparison: methods is missing; for example ['mmhkt.Alone', "
+            "'mmhkt.HKT'], or 'all'")
+    for option in options:
+        if option.partition('.')[0] == 'method':
+            raise ConfigError(f'--cfg-options {option}: the methods are those '
+                              'of comparison.methods')
+    defaults = dict.fromkeys(SETTINGS)
+    return {**defaults, 'seeds': [0], 'train_parent': False, **given}
+
+
+def _reference(name: Optional[str], entries: Sequence[Entry]) -> Optional[str]:
+    names = [entry.name for entry in entries]
+    if name is not None:
+        return one_of('The reference', name, names)
+    alone = [e.name for e in entries if is_alone(e.cfg.get('method'))]
+    return alone[0] if alone else None
+
+
+def _restrict(entries: Sequence[Entry], names: Optional[Sequence[str]],
+              reference: Optional[str]) -> List[Entry]:
+    for name in names or ():
+        one_of('The method', name, [entry.name for entry in entries])
+    return [
+        entry for entry in entries
+        if names is None or entry.name in (*names, reference)
+    ]
+
+
+def _seeds(seeds) -> List[int]:
+    seeds = list(seeds) if isinstance(seeds, (list, tuple)) else [seeds]
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ConfigError(f'comparison: {seed!r} is no seed; seeds are '
+                              'integers of 0 or more')
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConfigError(f'comparison: seeds {seeds} are '
+                          f'{"not all different" if seeds else "missing"}')
+    return seeds
+
+
+def needs_parent(entry: Entry) -> bool:
+    """Whether an entry's method needs a parent.
+
+    Raises:
+        ValueError: If the method does not exist as it is set.
+    """
+    if entry.cfg.get('method') is None:  # a config of OpenMMLab's own runner
+        return False
+    # Here, because it imports what tools have to quieten first.
+    from mmhkt.runner.inheritance_runner import build_methods
+    return any(m.needs_parent for m in build_methods(entry.cfg.method))
+
+
+def check_parents(plan: Plan) -> None:
+    """Make sure that the parents' checkpoints are there, before hours of
+    runs that need none.
+
+    Raises:
+        ConfigError: If one is not.
+    """
+    if plan.parent is not None:
+        return
+    for entry in filter(needs_parent, plan.entries):
+        path = entry.cfg.parent.get('checkpoint')
+        if (path and not path.startswith(('http://', 'https://'))
+                and not Path(path).expanduser().is_file()):
+            raise ConfigError(
+                f'there is no parent checkpoint {path}; train it first, or '
+                'let comparison = dict(train_parent=True, ...) do it')
+
+
+def _parent(cfg: Config, folder: Path, amp: bool) -> Run:
+    path = (cfg.get('parent') or {}).get('config')
+    if not isinstance(path, str):
+        raise ConfigError('comparison: train_parent needs parent.config to be '
+                          'the path of a training config')
+    parent = load_config(path)
+    require(parent, NEEDED)
+    set_amp(parent, amp)
+    if parent.get('runner_type') is None:
+        # Its own runner exports no weights for others to load.
+        parent.runner_type = RUNNER
+    if parent.get('method') is None:
+        parent.method = dict(type=ALONE)
+    return Run(Entry(PARENT, Path(path).stem, parent), 0, folder / PARENT)

@@ -1,0 +1,76 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""The config of every run, as a file of its own."""
+from typing import Any, List
+
+from mmengine.config import Config
+
+from mmhkt.utils.config import ConfigError
+from mmhkt.utils.files import write_text
+from .plan import Plan
+
+
+def write_configs(plan: Plan) -> None:
+    """Write the config of every run beside its folder.
+
+    Raises:
+        ConfigError: If the folder is there already, of a run with another
+            config; nothing is written then.
+    """
+    new = []
+    for run in plan.everything:
+        cfg = run.config()
+        if run.folder.exists():
+            if not run.config_file.exists():
+                raise ConfigError(f'{run.name}: {run.folder} is of an unknown '
+                                  f'run, without {run.config_file}; choose '
+                                  'another --work-dir, or remove that folder')
+            old = Config.fromfile(run.config_file)
+            keys = _differences(old, cfg, plan)
+            if keys:
+                raise ConfigError(
+                    f'{run.name}: {run.folder} is of a run with other '
+                    f'settings, see {run.config_file}: '
+                    f'{", ".join(keys[:8])}{", ..." * (len(keys) > 8)}. '
+                    'Choose another --work-dir, or remove that folder')
+            if old.work_dir == cfg.work_dir:
+                continue
+        new.append((run, cfg))
+    for run, cfg in new:
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        write_text(run.config_file, cfg.pretty_text)
+        run.folder.mkdir(exist_ok=True)
+
+
+def plain(node: Any) -> Any:
+    """A config's value as plain data, without mmengine's notes of the scope
+    that a name is from."""
+    if isinstance(node, Config):
+        node = node.to_dict()
+    if isinstance(node, dict):
+        return {k: plain(v) for k, v in node.items() if k != '_scope_'}
+    if isinstance(node, (list, tuple)):
+        return [plain(value) for value in node]
+    return node if isinstance(node, (int, float, type(None))) else str(node)
+
+
+def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
+    """Settings that differ, other than where the folder lies."""
+    flat, others = _flat(plain(one)), _flat(plain(other))
+    moved = {'work_dir'} | ({'parent.checkpoint'} if plan.parent else set())
+    return sorted(key for key in {
+        **flat,
+        **others
+    } if key not in moved and flat.get(key, '') != others.get(key, ''))
+
+
+def _flat(node: Any, prefix: str = '') -> dict:
+    if isinstance(node, dict):
+        items = node.items()
+    elif isinstance(node, list):
+        items = enumerate(node)
+    else:
+        return {prefix[:-1]: node}
+    flat = {} if node else {prefix[:-1]: str(node)}
+    for key, value in items:
+        flat.update(_flat(value, f'{prefix}{key}.'))
+    return flat

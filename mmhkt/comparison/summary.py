@@ -1,0 +1,176 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Puts what all runs recorded into one plain dict."""
+import platform
+import statistics
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mmhkt.utils import nearest
+from mmhkt.utils.config import ConfigError
+from mmhkt.version import __version__
+from .fairness import check_fair, check_one_parent
+from .plan import Plan, Run, higher_is_better
+from .records import curve_of, error_of, read_record, state_of
+from .run_configs import plain
+
+
+def summarise(plan: Plan, command: str, jobs: int,
+              costs: Optional[dict]) -> dict:
+    """What a report is made of.
+
+    It depends on what the runs have recorded alone, not on when or in how
+    many attempts they were run.
+
+    Args:
+        plan (Plan): What was to be run.
+        command (str): How to run it again.
+        jobs (int): How many runs went on at once.
+        costs (dict, optional): See
+            :func:`mmhkt.comparison.costs.kept_costs`.
+
+    Raises:
+        ComparisonError: If runs of one seed are not comparable.
+        ConfigError: If the metric is not there, or cannot be judged.
+    """
+    records = {run.name: read_record(run.folder) for run in plan.runs}
+    _check(plan, records)
+    known = [record for record in records.values() if record]
+    metric = _metric(plan, known)
+    higher = higher_is_better(metric, plan.rule)
+    methods = []
+    for entry in plan.entries:
+        runs = [run for run in plan.runs if run.entry is entry]
+        method = entry.cfg.get('method')
+        methods.append(
+            dict(
+                name=entry.name,
+                label=entry.label,
+                config=plain(method),
+                runs=[
+                    _summary_of_run(plan, run, records[run.name], metric,
+                                    higher) for run in runs
+                ]))
+    _add_costs(plan, methods, records, costs or {})
+    return dict(
+        title=plan.title,
+        command=command,
+        metric=dict(name=metric, higher_is_better=higher),
+        unit=_common(known, 'unit') or 'epoch',
+        seeds=list(plan.seeds),
+        reference=plan.reference,
+        jobs=jobs,
+        environment=dict(
+            platform=platform.platform(),
+            mmhkt=__version__,
+            **{
+                key: _all(known, key)
+                for key in ('torch', 'device', 'threads', 'precision')
+            }),
+        parent=_parent(plan, metric),
+        deployed=dict(
+            parameters=_common(known, 'parameters'),
+            flops=(costs or {}).get('flops')),
+        methods=methods)
+
+
+def _check(plan: Plan, records: Dict[str, dict]) -> None:
+    started = [run for run in plan.runs if records[run.name]]
+    for seed in plan.seeds:
+        check_fair({
+            run.name: records[run.name]
+            for run in started if run.seed == seed
+        })
+    # Training configs of one's own may name different parents.
+    parents = {run.name: str(run.entry.cfg.get('parent')) for run in started}
+    for parent in set(parents.values()):
+        check_one_parent({
+            name: records[name]
+            for name in parents if parents[name] == parent
+        })
+
+
+def _metric(plan: Plan, records: List[dict]) -> str:
+    seen: Dict[str, None] = {}
+    for record in records:
+        for scores in record['validations'].values():
+            seen.update(dict.fromkeys(scores))
+    if plan.metric is None:
+        return next(iter(seen), 'accuracy/top1')
+    if seen and plan.metric not in seen:
+        raise ConfigError(f'comparison: no run was scored by "{plan.metric}"; '
+                          f'{nearest(plan.metric, seen)}')
+    return plan.metric
+
+
+def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
+                    higher: bool) -> dict:
+    state = state_of(run.folder, record)
+    curve = curve_of(record, metric)
+    last = best = best_at = None
+    if state == 'finished' and curve:
+        last = curve[-1][1]
+        best_at, best = (max if higher else min)(curve, key=lambda p: p[1])
+    return dict(
+        seed=run.seed,
+        state=state,
+        folder=str(run.folder.relative_to(plan.folder)),
+        curve=curve,
+        last=last,
+        best=best,
+        best_at=best_at,
+        error=error_of(run.folder) if state == 'failed' else None,
+        initial_weights=record.get('initial_weights'),
+        batches=record.get('batches', {}),
+        peak_memory=record.get('peak_memory'))
+
+
+def _add_costs(plan: Plan, methods: List[dict], records: Dict[str, dict],
+               costs: dict) -> None:
+    steps = costs.get('medians', {})
+    memory, extra = {}, {}
+    for entry in plan.entries:
+        known = [
+            records[run.name] for run in plan.runs
+            if run.entry is entry and records[run.name].get('finished')
+        ]
+        extra[entry.name] = _common(known, 'extra_parameters')
+        memory[entry.name] = statistics.mean(r['peak_memory']
+                                             for r in known) if known else None
+    for method in methods:
+        name = method['name']
+        method['cost'] = dict(
+            step=steps.get(name),
+            relative_step=_ratio(steps, name, plan.reference),
+            relative_memory=_ratio(memory, name, plan.reference),
+            extra_parameters=extra[name])
+
+
+def _ratio(values: dict, name: str, reference: Optional[str]):
+    value, base = values.get(name), values.get(reference)
+    return value / base if value is not None and base else None
+
+
+def _parent(plan: Plan, metric: str) -> Optional[dict]:
+    if plan.parent is not None:
+        curve = curve_of(read_record(plan.parent.folder), metric)
+        return dict(
+            name=plan.parent.entry.label,
+            score=curve[-1][1] if curve else None)
+    for entry in plan.entries:
+        config = (entry.cfg.get('parent') or {}).get('config')
+        if config is not None:
+            name = Path(config).stem if isinstance(config, str) else 'parent'
+            return dict(name=name, score=None)
+    return None
+
+
+def _common(records: List[dict], key: str) -> Any:
+    """What all records say; None where they differ."""
+    values = {record[key] for record in records}
+    return values.pop() if len(values) == 1 else None
+
+
+def _all(records: List[dict], key: str) -> Any:
+    """What all records say; where they differ, everything that is said."""
+    values = sorted({str(record[key]) for record in records})
+    return ', '.join(values) if len(values) > 1 else _common(records, key)

@@ -1,0 +1,365 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from statistics import mean
+from typing import List, Optional, Sequence, Union
+
+UNITS = dict(epoch=('epoch', 'epochs'), iter=('iteration', 'iterations'))
+NOTHING = '–'
+
+
+class View:
+    """A comparison in words and cells, the same for every format.
+
+    Args:
+        summary (dict): A comparison with its statistics.
+    """
+
+    def __init__(self, summary: dict):
+        self.summary = summary
+        self.methods = summary['methods']
+        self.labels = {m['name']: m['label'] for m in self.methods}
+        self.reference = self.labels.get(summary['reference'])
+        self.unit, self.units = UNITS.get(summary['unit'], ('step', 'steps'))
+        scores = [m['last']['mean'] for m in self.methods if m['last']['n']]
+        largest = max(map(abs, scores), default=0)
+        self.digits = 2 if largest >= 10 else 3 if largest >= 1 else 4
+        self.total = len(self.methods) * len(summary['seeds'])
+        self.lengths = sorted({
+            run['curve'][-1][0]
+            for m in self.methods
+            for run in m['runs'] if run['state'] == 'finished' and run['curve']
+        })
+
+    @property
+    def subject(self) -> str:
+        """What was measured, of what."""
+        metric = self.summary['metric']
+        better = 'higher' if metric['higher_is_better'] else 'lower'
+        seeds = self.summary['seeds']
+        text = (f'{metric["name"]} ({better} is better) of the child alone, '
+                f'as it is deployed; seed{"s" * (len(seeds) > 1)} '
+                f'{", ".join(map(str, seeds))}')
+        if self.lengths:
+            text += f'; {self._steps(self.lengths)} of training'
+        return text + '.'
+
+    @property
+    def conclusion(self) -> List[tuple]:
+        """(verdict, labels) of the last score against the reference."""
+        groups = []
+        for verdict in ('better', 'worse', 'unclear'):
+            labels = [
+                m['label'] for m in self.methods
+                if m['difference'] and m['difference']['n'] > 1
+                and m['difference']['verdict'] == verdict
+            ]
+            if labels:
+                groups.append((verdict, labels))
+        return groups
+
+    @property
+    def warnings(self) -> List[str]:
+        """What must not be overlooked."""
+        warnings = []
+        if len(self.summary['seeds']) == 1:
+            warnings.append(
+                'One seed proves nothing: without a second one nobody knows '
+                'how far two runs of the same method lie apart. There are no '
+                'intervals, and nothing is set in bold face.')
+        for check in self.summary['fairness']:
+            if not check['fair']:
+                warnings.append(
+                    f'The runs of seed {check["seed"]} are not comparable: ' +
+                    '; '.join(
+                        self._groups(what, check[what])
+                        for what in ('initial_weights', 'batches')
+                        if len(check[what]) > 1) + '.')
+        if len(self.lengths) > 1:
+            warnings.append(
+                'The runs are not of the same length: they end after '
+                f'{", ".join(map(str, self.lengths))} {self.units}.')
+        if self.children_differ:
+            warnings.append(
+                'The deployed children are not the same: they have '
+                f'{self.summary["deployed"]["parameters"]} parameters.')
+        if self.unfinished:
+            warnings.append(
+                f'Not every run has a last score ({self.counts}). A row is '
+                'made of the runs that have one, a difference of the seeds '
+                'for which both methods have one.')
+        if {'failed', 'finished'} & {row[2] for row in self.unfinished}:
+            warnings.append(
+                'Runs that failed or diverged are left out, which flatters '
+                'their method.')
+        return warnings
+
+    @property
+    def children_differ(self) -> bool:
+        """Whether not every row is about the same child."""
+        # Several numbers come as one text.
+        return isinstance(self.summary['deployed']['parameters'], str)
+
+    @property
+    def counts(self) -> str:
+        """How many runs there are of each state."""
+        states = [run['state'] for m in self.methods for run in m['runs']]
+        finished, failed = states.count('finished'), states.count('failed')
+        return (f'{finished} of {self.total} finished, {failed} failed, '
+                f'{self.total - finished - failed} missing')
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The head of the table."""
+        to = f' to {self.reference}' if self.reference else ''
+        return ('method', f'last {self.unit}', f'best {self.unit}',
+                f'difference{to}, last', 'seconds a step (relative)',
+                'peak memory (relative)', 'extra parameters in training')
+
+    @property
+    def rows(self) -> List[dict]:
+        """The parent, if there is one, and the methods."""
+        rows = []
+        parent = self.summary['parent']
+        if parent:
+            rows.append(
+                dict(
+                    cells=[
+                        f'parent: {parent["name"]}',
+                        self._number(parent['score']), *[NOTHING] * 5
+                    ],
+                    verdict=None,
+                    bold=False,
+                    kind='parent'))
+        for m in self.methods:
+            cost, difference = m['cost'], m['difference']
+            is_reference = m['name'] == self.summary['reference']
+            peaks = [
+                run['peak_memory'] for run in m['runs']
+                if run['state'] == 'finished' and run['peak_memory']
+            ]
+            rows.append(
+                dict(
+                    cells=[
+                        m['label'],
+                        self._spread(m['last']),
+                        self._spread(m['best']),
+                        'reference'
+                        if is_reference else self._interval(difference),
+                        _relative(cost['step'] and _digits(cost['step']),
+                                  cost['relative_step']),
+                        _relative(
+                            f'{_digits(mean(peaks) / 2**30)} GiB'
+                            if peaks else None, cost['relative_memory']),
+                        _thousands(cost['extra_parameters']),
+                    ],
+                    verdict=difference and difference['n'] > 1
+                    and difference['verdict'],
+                    bold=bool(difference)
+                    and difference['verdict'] == 'better',
+                    kind='reference' if is_reference else 'method'))
+        return rows
+
+    @property
+    def notes(self) -> List[str]:
+        """How the table is to be read."""
+        notes = [
+            f'The best {self.unit} is picked by the scores it is reported '
+            'with, which flatters: judge by the last.'
+        ]
+        if len(self.summary['seeds']) > 1:
+            notes.insert(
+                0, 'Mean ± sample standard deviation over the finished '
+                'seeds.')
+        if self.reference:
+            note = (f'{self.reference} is the reference: a factor (×) is a '
+                    'multiple of it, a difference is method minus reference, '
+                    'seed by seed')
+            if self.conclusion:
+                note += (', its mean with a 95 % confidence interval by '
+                         "Student's t. Bold: the interval excludes zero, on "
+                         'the better side. Where it holds zero, no '
+                         'difference was shown')
+            notes.append(note + '.')
+        if sum(len(labels) for _, labels in self.conclusion) > 1:
+            notes.append(
+                'Each interval stands for itself: of 20 methods without any '
+                'effect, one is expected to exclude zero by chance.')
+        if any(m['cost']['step'] for m in self.methods):
+            note = 'Seconds a step are medians'
+            if self.summary['jobs'] > 1:
+                note += (', measured in one process, alternating, since '
+                         f'{self.summary["jobs"]} runs trained side by side')
+            notes.append(note + '.')
+        if any(run['peak_memory'] for m in self.methods for run in m['runs']):
+            notes.append('Peak memory is that of separate training '
+                         'processes, the mean over the finished seeds.')
+        deployed = [
+            f'{_thousands(self.summary["deployed"][key])} {what}'
+            for key, what in (('parameters', 'parameters'), ('flops', 'FLOPs'))
+            if self.summary['deployed'][key] is not None
+        ]
+        if deployed and not self.children_differ:
+            notes.append('Deployed is the same child in every row: '
+                         f'{", ".join(deployed)}.')
+        return notes
+
+    @property
+    def unfinished(self) -> List[list]:
+        """Method, seed, state and error of each run that no score is from."""
+        rows = []
+        for m in self.methods:
+            for run in m['runs']:
+                error = _last_line(run['error'])
+                if run['state'] == 'finished' and run['last'] is None:
+                    error = 'no finite last score'
+                elif run['state'] == 'finished':
+                    continue
+                rows.append([m['label'], run['seed'], run['state'], error])
+        return rows
+
+    @property
+    def fairness(self) -> str:
+        """What the hashes say."""
+        checks = self.summary['fairness']
+        if not all(check['fair'] for check in checks):
+            return ('Not all runs of a seed began from the same initial '
+                    'weights and saw the same batches.')
+        compared = [
+            len(set().union(*check['initial_weights'].values()))
+            for check in checks
+        ]
+        if max(compared, default=0) < 2:
+            return 'There are no two runs of a seed to be compared.'
+        text = ('All finished runs of a seed began from the same initial '
+                'weights and saw the same batches')
+        missing = [
+            f'{self.labels[name]} (seed {check["seed"]})' for check in checks
+            for name in check['unrecorded']
+        ]
+        if missing:
+            text += (', as far as they were recorded; not to the end for ' +
+                     ', '.join(missing))
+        return text + '.'
+
+    @property
+    def hashes(self) -> List[list]:
+        """Seed, initial weights and batches, each with the number of runs."""
+
+        def cell(hashes: dict) -> str:
+            return '; '.join(f'{_short(sha)} ({_count(len(names), "run")})'
+                             for sha, names in hashes.items()) or NOTHING
+
+        rows = []
+        for check in self.summary['fairness']:
+            batches = cell(check['batches'])
+            if check['iteration'] is not None:
+                batches += f' at iteration {check["iteration"]}'
+            rows.append(
+                [check['seed'],
+                 cell(check['initial_weights']), batches])
+        return rows
+
+    @property
+    def facts(self) -> List[tuple]:
+        """Names and values of the environment."""
+        environment = self.summary['environment']
+        return [(name, NOTHING if value is None else value)
+                for name, value in environment.items()
+                ] + [('runs', self.counts),
+                     ('runs side by side', self.summary['jobs'])]
+
+    def seed_cells(self, method: dict) -> List[dict]:
+        """A method's runs, one a seed, for the table of all of them."""
+        differences = differences_by_seed(method['difference'])
+        runs = {run['seed']: run for run in method['runs']}
+        cells = []
+        for seed in self.summary['seeds']:
+            run = runs.get(seed, dict(state='waiting'))
+            if run['state'] != 'finished':
+                cells.append(dict(state=run['state']))
+                continue
+            cells.append(
+                dict(
+                    state='finished',
+                    last=self._number(run['last']),
+                    difference=seed in differences
+                    and self._signed(differences[seed]),
+                    best=self._number(run['best']),
+                    best_at=run['best_at']))
+        return cells
+
+    def _number(self, value: Optional[float]) -> str:
+        return NOTHING if value is None else f'{value:.{self.digits}f}'
+
+    def _signed(self, value: float) -> str:
+        # The sign stays where rounding leaves 0.00: it tells on which side
+        # of zero the end of an interval lies.
+        text = f'{value:+.{self.digits}f}' if value else self._number(0)
+        return text.replace('-', '−')
+
+    def _spread(self, score: dict) -> str:
+        text = self._number(score['mean'])
+        if score['std'] is not None:
+            text += f' ± {self._number(score["std"])}'
+        return text + self._of_seeds(score['n'])
+
+    def _interval(self, difference: Optional[dict]) -> str:
+        if not difference or not difference['n']:
+            return NOTHING
+        text = self._signed(difference['mean'])
+        if difference['low'] is not None:
+            text += (f' [{self._signed(difference["low"])}, '
+                     f'{self._signed(difference["high"])}]')
+        return text + self._of_seeds(difference['n'])
+
+    def _of_seeds(self, n: int) -> str:
+        seeds = len(self.summary['seeds'])
+        return '' if n in (0, seeds) else f' ({n} of {seeds})'
+
+    def _steps(self, steps: Sequence[int]) -> str:
+        span = f'{steps[0]:,}'
+        if len(steps) > 1:
+            span += f' to {steps[-1]:,}'
+        return f'{span} {self.unit if steps[-1] == 1 else self.units}'
+
+    def _groups(self, what: str, hashes: dict) -> str:
+        groups = []
+        for sha, names in hashes.items():
+            labels = ', '.join(self.labels[name] for name in names)
+            who = labels if len(names) < 4 else _count(len(names), 'run')
+            groups.append(f'{_short(sha)} for {who}')
+        return f'{what.replace("_", " ")} are {", but ".join(groups)}'
+
+
+def differences_by_seed(difference: Optional[dict]) -> dict:
+    """Seed -> difference; {} of the reference."""
+    if not difference:
+        return {}
+    return dict(zip(difference['seeds'], difference['values']))
+
+
+def _relative(value: Optional[str], ratio: Optional[float]) -> str:
+    if ratio is None:
+        return value or NOTHING
+    return f'{value} ({ratio:.2f}×)' if value else f'{ratio:.2f}×'
+
+
+def _thousands(value: Union[int, str, None]) -> str:
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, str) else f'{value:,.0f}'
+
+
+def _digits(value: float) -> str:
+    return f'{value:#.3g}'.rstrip('.')
+
+
+def _count(number: int, noun: str) -> str:
+    return f'{number} {noun}' + 's' * (number != 1)
+
+
+def _short(sha: str) -> str:
+    return sha[:8]
+
+
+def _last_line(text: Optional[str]) -> str:
+    return (text or '').strip().rpartition('\n')[2]

@@ -1,0 +1,252 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import hashlib
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional
+
+import numpy as np
+import torch
+from mmengine.device import get_device
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mmhkt.registry import HOOKS
+from mmhkt.utils.files import write_text
+from .common import hereditary
+
+# What is hashed of a batch's images and of its labels, in values: enough to
+# tell two batches apart, in about a millisecond.
+SAMPLE = 65536
+# How often the file is written between two validations, in seconds.
+INTERVAL = 5
+
+
+@HOOKS.register_module()
+class RecordHook(Hook):
+    """What a run began from, saw, reached and cost, in ``record.json``.
+
+    Two runs are a fair comparison if they began from the same weights
+    (``initial_weights``), had the same parent (``parent_weights``) and saw
+    the same batches (``batches``: after which iteration -> hash of all
+    batches up to there). These hashes, and the scores of every validation,
+    are those of the whole run, however often it was interrupted and resumed;
+    a validation that an interruption left out is made up for.
+    """
+
+    # Where it says "finished", all other hooks have written what they write.
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self._path: Optional[Path] = None  # until training begins
+
+    def before_train(self, runner) -> None:
+        """Note the initial weights, or what was noted before resuming."""
+        self._path = Path(runner.work_dir, 'record.json')
+        self._finished = False
+        self._validations: Dict[str, Dict[str, float]] = {}
+        new = dict(
+            initial_weights=None,
+            parent_weights=None,
+            batches={},
+            chain='',
+            peak_memory=0)
+        if runner.iter == 0:
+            new['initial_weights'] = hash_of_weights(runner.model)
+            parent = getattr(hereditary(runner), 'parent', None)
+            if parent is not None and parent.checkpoint is not None:
+                new['parent_weights'] = hash_of_weights(parent.network)
+            self._seen = new
+        else:
+            self._seen = {**new, **runner.message_hub.get_info('record', {})}
+        # There it is saved, and resumed, with the checkpoint.
+        runner.message_hub.update_info('record', self._seen)
+        if runner.iter > 0:
+            self._catch_up(runner)
+        self._write(runner, runner.iter)
+
+    def before_train_iter(self,
+                          runner,
+                          batch_idx: int,
+                          data_batch: Any = None) -> None:
+        """Hash the batch together with all before it."""
+        self._seen['chain'] = hash_of_batch(data_batch, self._seen['chain'])
+        done = runner.iter + 1
+        if (done % len(runner.train_dataloader) == 0
+                or done == runner.max_iters):
+            self._seen['batches'][str(done)] = self._seen['chain']
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch: Any = None,
+                         outputs: Optional[dict] = None) -> None:
+        """Write now and then, for whoever watches."""
+        if time.monotonic() - self._written > INTERVAL:
+            self._write(runner, runner.iter + 1)
+
+    def after_train_epoch(self, runner) -> None:
+        """Write."""
+        self._write(runner, runner.iter)
+
+    def after_val_epoch(self,
+                        runner,
+                        metrics: Optional[Dict[str, float]] = None) -> None:
+        """Note the scores."""
+        if self._path is None:  # a validation without training
+            return
+        scalars = runner.message_hub.log_scalars
+        self._validations[str(_step(runner))] = {
+            name: float(scalars[f'val/{name}'].current())
+            for name in metrics or () if f'val/{name}' in scalars
+        }
+        self._write(runner, runner.iter)
+
+    def after_train(self, runner) -> None:
+        """Note that the run is complete."""
+        self._finished = True
+        self._write(runner, runner.iter)
+
+    def _catch_up(self, runner) -> None:
+        loop, done = runner.train_loop, _step(runner)
+        if self._path.is_file():
+            noted = json.loads(self._path.read_text())['validations']
+            self._validations = {
+                step: scores
+                for step, scores in noted.items() if int(step) <= done
+            }
+        if runner.val_loop is None or str(done) in self._validations:
+            return
+        # A checkpoint is written before the validation that belongs to it: a
+        # run that was killed in between would never have that score.
+        end = loop.max_iters if _by_iter(loop) else loop.max_epochs
+        loop._decide_current_val_interval()
+        if done >= loop.val_begin and (done % loop.val_interval == 0
+                                       or done == end):
+            runner.val_loop.run()
+
+    @master_only
+    def _write(self, runner, done: int) -> None:
+        self._written = time.monotonic()
+        model, network = hereditary(runner), _unwrapped(runner.model)
+        self._seen['peak_memory'] = max(self._seen['peak_memory'],
+                                        _peak_memory())
+        record = dict(
+            finished=self._finished,
+            initial_weights=self._seen['initial_weights'],
+            parent_weights=self._seen['parent_weights'],
+            batches=self._seen['batches'],
+            validations=self._validations,
+            unit='iter' if _by_iter(runner.train_loop) else 'epoch',
+            iter=done,
+            max_iters=runner.max_iters,
+            step=_median_step(runner),
+            peak_memory=self._seen['peak_memory'],
+            parameters=_count(
+                model.child.parameters() if model else network.parameters()),
+            extra_parameters=_count(model.transfer_parameters() if model else (
+            )),
+            precision=type(runner.optim_wrapper).__name__,
+            device=torch.cuda.get_device_name()
+            if get_device() == 'cuda' else get_device(),
+            threads=torch.get_num_threads(),
+            torch=torch.__version__)
+        write_text(self._path, json.dumps(record, indent=1))
+
+
+def hash_of_weights(model: nn.Module) -> str:
+    """SHA-256 of names, types, shapes and values of a model's weights."""
+    digest = hashlib.sha256()
+    for name, value in _unwrapped(model).state_dict().items():
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+        digest.update(_bytes(value))
+    return digest.hexdigest()
+
+
+def hash_of_batch(batch: Any, before: str = '') -> str:
+    """SHA-256 of a batch and of what was before it.
+
+    Of large tensors evenly spread values are taken, :data:`SAMPLE` of the
+    images and as many of the labels.
+
+    Args:
+        batch: As a dataloader gives it: any nest of dicts, lists, data
+            samples, tensors, arrays and numbers.
+        before (str): The hash before. Defaults to ''.
+    """
+    digest = hashlib.sha256(before.encode())
+    parts = batch.values() if isinstance(
+        batch, dict) else (batch if isinstance(batch,
+                                               (list, tuple)) else [batch])
+    for part in parts:
+        tensors = list(_tensors(part))
+        digest.update(str([(t.dtype, *t.shape) for t in tensors]).encode())
+        most = max(1, SAMPLE // max(1, len(tensors)))
+        # Joined, since a hundred labels one by one would take longer than
+        # all the images.
+        by_type = defaultdict(list)
+        for tensor in tensors:
+            stride = max(1, -(-tensor.numel() // most))
+            values = tensor.detach().reshape(-1)[::stride]
+            by_type[tensor.dtype].append(values.cpu())
+        for values in by_type.values():
+            digest.update(_bytes(torch.cat(values)))
+    return digest.hexdigest()
+
+
+def _tensors(node: Any) -> Iterator[Tensor]:
+    if isinstance(node, (dict, BaseDataElement)):
+        for _, value in node.items():
+            yield from _tensors(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _tensors(value)
+    elif isinstance(node, Tensor):
+        yield node
+    elif isinstance(node, (bool, int, float)) or hasattr(node, '__array__'):
+        yield torch.as_tensor(node)
+
+
+def _bytes(tensor: Tensor):
+    # As bytes, because NumPy does not know all of torch's types.
+    flat = tensor.detach().cpu().reshape(-1).contiguous()
+    return flat.view(torch.uint8).numpy()
+
+
+def _by_iter(loop) -> bool:
+    return isinstance(loop, IterBasedTrainLoop)
+
+
+def _step(runner) -> int:
+    return runner.iter if _by_iter(runner.train_loop) else runner.epoch
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _count(parameters) -> int:
+    return sum(p.numel() for p in parameters)
+
+
+def _median_step(runner) -> Optional[float]:
+    history = runner.message_hub.log_scalars.get('train/time')
+    # The first steps are slower: memory is allocated, kernels are chosen.
+    times = [] if history is None else history.data[0][10:]
+    return float(np.median(times)) if len(times) else None
+
+
+def _peak_memory() -> int:
+    """In bytes; without a GPU, the most that the process has held."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

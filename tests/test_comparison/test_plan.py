@@ -1,0 +1,238 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import pytest
+from helpers import CONFIGS
+from mmengine.config import Config
+
+from mmhkt.comparison.plan import check_parents, higher_is_better, make_plan
+from mmhkt.comparison.run_configs import plain, write_configs
+from mmhkt.registry import METHODS
+from mmhkt.utils.config import ConfigError
+
+DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """Writes a comparison and gives its path."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(comparison, more=''):
+        path = tmp_path / 'my.py'
+        path.write_text(
+            f"_base_ = '{DIGITS}'\ncomparison = dict({comparison})\n{more}")
+        return str(path)
+
+    return write
+
+
+def planned(path, **options):
+    plan = make_plan([path], **options)
+    return plan, [entry.name for entry in plan.entries]
+
+
+def test_runs_and_their_configs(config):
+    path = config("methods=['mmhkt.HKT', dict(type='mmhkt.LePoKet'), "
+                  "['mmhkt.HKT', dict(type='mmhkt.LePoKet')]], seeds=[3, 1]")
+    plan, names = planned(path)
+    assert names == ['alone', 'hkt', 'lepoket', 'hkt+lepoket']
+    assert [entry.label for entry in plan.entries
+            ] == ['Alone', 'HKT', 'LePoKet', 'HKT + LePoKet']
+    assert (plan.title, plan.reference, plan.seeds) == ('my', 'alone', [3, 1])
+    # Seed by seed.
+    assert [str(run.folder) for run in plan.runs[3:5]] == [
+        'work_dirs/my/hkt+lepoket/seed_3', 'work_dirs/my/alone/seed_1'
+    ]
+    write_configs(plan)
+    base = plain(Config.fromfile(DIGITS))
+    for run in plan.runs:
+        cfg = plain(Config.fromfile(run.config_file))
+        assert cfg.pop('custom_hooks') == [dict(type='mmhkt.RecordHook')]
+        assert cfg.pop('work_dir') == str(run.folder)
+        assert cfg.pop('method') == plain(run.entry.cfg.method)
+        assert cfg.pop('randomness') == dict(
+            seed=run.seed, deterministic=False)
+        assert cfg == {
+            k: v
+            for k, v in base.items() if k not in ('method', 'randomness')
+        }
+
+
+def test_all_methods(config):
+    names = planned(config("methods='all'"))[1]
+    assert sorted(names) == sorted(name.lower()
+                                   for name in METHODS.module_dict)
+
+
+def test_names_of_ones_own(config):
+    plan, names = planned(
+        config("methods=dict(a='mmhkt.HKT', b=dict(type='mmhkt.HKT', "
+               "weights=dict(native=2.))), reference='a'"))
+    assert names == ['alone', 'a', 'b']
+    assert plan.entries[2].label == 'b'
+    assert plan.reference == 'a'
+
+
+def test_command_line(config):
+    path = config("methods=['mmhkt.HKT', 'mmhkt.LePoKet'], seeds=[0]")
+    plan, names = planned(
+        path,
+        methods=['lepoket'],
+        seeds=[5],
+        work_dir='w',
+        amp=True,
+        options={'train_cfg.max_epochs': 7})
+    assert names == ['alone', 'lepoket']
+    assert [str(run.folder)
+            for run in plan.runs] == ['w/alone/seed_5', 'w/lepoket/seed_5']
+    cfg = plan.runs[0].config()
+    assert cfg.train_cfg.max_epochs == 7
+    assert cfg.optim_wrapper.type != 'OptimWrapper'
+
+
+def test_several_training_configs():
+    alone = CONFIGS / 'alone/resnet8-narrow_digits.py'
+    plan = make_plan([str(DIGITS), str(alone)], seeds=[0, 1])
+    assert [entry.name for entry in plan.entries] == [
+        'hkt_resnet20_resnet8-narrow_digits', 'resnet8-narrow_digits'
+    ]
+    assert plan.reference == 'resnet8-narrow_digits'
+    assert str(plan.folder) == 'work_dirs/compare'
+    assert make_plan([str(DIGITS)]).reference is None
+    with pytest.raises(ConfigError, match='several configs are called'):
+        make_plan([str(DIGITS), str(DIGITS)])
+
+
+@pytest.mark.parametrize('comparison, message', [
+    ("method=['mmhkt.HKT']", 'setting "method" is unknown; nearest: methods'),
+    ('seeds=[0]', 'methods is missing'),
+    ("methods='HKT'", "or 'all', but got 'HKT'"),
+    ('methods=[1]', '1 is no method'),
+    ("methods=['mmhkt.HTK']", 'no method "mmhkt.HTK"; nearest: mmhkt.HKT'),
+    ("methods=[dict(type='mmhkt.HKT', weight=1)]",
+     'has no setting "weight"; nearest: weights'),
+    ("methods=[dict(type='mmhkt.HKT', weights=dict(x=1))]",
+     'has no loss term "x"'),
+    ("methods=['mmhkt.HKT', 'mmhkt.HKT']", 'hkt is listed twice.*a dict'),
+    ("methods={'a/b': 'mmhkt.HKT'}", '"a/b" cannot be the name'),
+    ("methods={'parent': 'mmhkt.HKT'}", '"parent" cannot be the name'),
+    ("methods={'alone': 'mmhkt.HKT'}", '"alone" has to be mmhkt.Alone'),
+    ("methods=['mmhkt.HKT'], seeds=[]", 'seeds .* are missing'),
+    ("methods=['mmhkt.HKT'], seeds=[1, 1]", 'not all different'),
+    ("methods=['mmhkt.HKT'], seeds=[-1]", '-1 is no seed'),
+    ("methods=['mmhkt.HKT'], reference='htk'", '"htk" is unknown.*: hkt'),
+    ("methods=['mmhkt.HKT'], rule='higher'", '"higher" is unknown'),
+    ("methods=['mmhkt.HKT'], metric='fid'", "Set rule to 'greater' or"),
+])
+def test_mistakes_in_a_comparison(config, comparison, message):
+    with pytest.raises(ConfigError, match=message):
+        planned(config(comparison))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(methods=['htk']), '"htk" is unknown; nearest: hkt'),
+    (dict(seeds=[2, 2]), 'not all different'),
+    (dict(options={'method.weights.native': 2}), 'those of comparison'),
+])
+def test_mistakes_on_the_command_line(config, options, message):
+    with pytest.raises(ConfigError, match=message):
+        planned(config("methods=['mmhkt.HKT']"), **options)
+
+
+def test_a_config_that_cannot_be_compared(config):
+    with pytest.raises(ConfigError, match='no val_cfg'):
+        planned(config("methods=['mmhkt.HKT']", 'val_cfg = None'))
+    with pytest.raises(ConfigError, match="runner_type='mmhkt.Inheritance"):
+        planned(config("methods=['mmhkt.HKT']", 'runner_type = None'))
+    with pytest.raises(ConfigError, match='hkt needs a parent'):
+        planned(config("methods=['mmhkt.HKT']", 'parent = None'))
+
+
+def test_absent_parent_is_seen_before_anything_runs(config):
+    plan, _ = planned(config("methods=['mmhkt.HKT']"))
+    with pytest.raises(ConfigError, match='no parent checkpoint .*train_par'):
+        check_parents(plan)
+
+
+def test_parent_that_is_trained_too(config):
+    plan, _ = planned(config("methods=['mmhkt.HKT'], train_parent=True"))
+    check_parents(plan)
+    assert str(plan.parent.folder) == 'work_dirs/my/parent'
+    assert plan.everything[0] == plan.parent
+    cfg = plan.parent.config()
+    assert cfg.model.backbone.depth == 20
+    assert cfg.randomness.seed == 0
+    for run in plan.runs:
+        assert run.config(
+        ).parent.checkpoint == 'work_dirs/my/parent/child.pth'
+    with pytest.raises(ConfigError, match='train_parent needs'):
+        planned(
+            config("methods=['mmhkt.HKT'], train_parent=True",
+                   'parent = None'))
+
+
+def test_parent_of_the_zoo_gets_our_runner(config):
+    plan, _ = planned(
+        config(
+            "methods=['mmhkt.HKT'], train_parent=True",
+            "parent = dict(config='mmpretrain::resnet/"
+            "resnet18_8xb16_cifar10.py')"))
+    cfg = plan.parent.config()
+    assert cfg.runner_type == 'mmhkt.InheritanceRunner'
+    assert cfg.method.type == 'mmhkt.Alone'
+
+
+def test_changed_config_is_refused_and_nothing_is_written(config):
+    path = config("methods=['mmhkt.HKT'], seeds=[0]")
+    write_configs(planned(path)[0])
+    before = planned(path)[0].runs[1].config_file.read_text()
+
+    changed, _ = planned(
+        path, seeds=[9, 0], options={'train_cfg.max_epochs': 21})
+    with pytest.raises(
+            ConfigError,
+            match='alone, seed 0: .*: train_cfg.max_epochs. Choose another'):
+        write_configs(changed)
+    assert planned(path)[0].runs[1].config_file.read_text() == before
+    assert not changed.runs[0].folder.exists()  # of seed 9
+
+    with pytest.raises(ConfigError, match='optim_wrapper.type'):
+        write_configs(planned(path, amp=True)[0])
+    write_configs(planned(path, amp=True, work_dir='another')[0])
+
+    # More methods and seeds are no change of those that are there.
+    write_configs(
+        planned(
+            config("methods=['mmhkt.HKT', 'mmhkt.LePoKet'], seeds=[0, 1]"))[0])
+
+
+def test_a_removed_folder_may_be_of_another_config(config):
+    path = config("methods=['mmhkt.HKT'], seeds=[0]")
+    plan, _ = planned(path)
+    write_configs(plan)
+    for run in plan.runs:
+        run.folder.rmdir()
+    changed, _ = planned(path, options={'train_cfg.max_epochs': 21})
+    write_configs(changed)
+    assert Config.fromfile(plan.runs[0].config_file).train_cfg.max_epochs == 21
+
+
+def test_moved_folder(config, tmp_path):
+    path = config("methods=['mmhkt.HKT'], seeds=[0], train_parent=True")
+    write_configs(planned(path, work_dir='one')[0])
+    (tmp_path / 'one').rename(tmp_path / 'two')
+    plan, _ = planned(path, work_dir='two')
+    write_configs(plan)
+    cfg = Config.fromfile(plan.runs[1].config_file)
+    assert cfg.work_dir == 'two/hkt/seed_0'
+    assert cfg.parent.checkpoint == 'two/parent/child.pth'
+
+
+@pytest.mark.parametrize('metric, rule, higher', [
+    ('accuracy/top1', None, True),
+    ('mIoU', None, True),
+    ('my_loss', None, False),
+    ('fid', 'less', False),
+    ('my_loss', 'greater', True),
+])
+def test_which_way_is_better(metric, rule, higher):
+    assert higher_is_better(metric, rule) == higher

@@ -1,0 +1,408 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import csv
+import hashlib
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from mmhkt.comparison.report import render_csv, render_markdown, write_report
+from mmhkt.comparison.statistics import add_statistics
+
+NAMES = ('alone', 'kd', 'fitnet', 'at', 'dkd', 'rkd', 'pkt', 'vid', 'cwd',
+         'dist', 'hkt', 'lepoket')
+HOSTILE = '<script>alert("1")</script>|**x**_y_ $\\frac$'
+
+
+def sha(*key):
+    return hashlib.sha256(repr(key).encode()).hexdigest()
+
+
+def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
+    """A finished comparison: method i ends 0.8 (i - 3) points above the
+    first one, which is the reference, more or less."""
+    rng = np.random.default_rng(0)
+    methods = []
+    for i, name in enumerate(names):
+        runs = []
+        for seed in seeds:
+            end = 70 + 0.5 * seed + 0.8 * (i - 3) * (i > 0)
+            end += rng.normal(0, 0.5)
+            rise = 1 - np.exp(-np.arange(1, epochs + 1) / 4)
+            scores = end * rise + rng.normal(0, 0.6, epochs)
+            if not higher:
+                scores = 9 - scores / 10
+            values = [round(float(score), 4) for score in scores]
+            best = (max if higher else min)(values)
+            runs.append(
+                dict(
+                    seed=seed,
+                    state='finished',
+                    folder=f'work_dirs/x/{name}/seed_{seed}',
+                    curve=[[j + 1, v] for j, v in enumerate(values)],
+                    last=values[-1],
+                    best=best,
+                    best_at=values.index(best) + 1,
+                    error=None,
+                    initial_weights=sha('weights', seed),
+                    batches={
+                        str(iteration): sha('batches', seed, iteration)
+                        for iteration in (1, 10, 100, 1000)
+                    },
+                    peak_memory=(900 + 60 * i) * 2**20))
+        methods.append(
+            dict(
+                name=name,
+                label=name.upper() if i else 'child alone',
+                config=dict(type=f'mmhkt.{name}', weights=dict(native=1.0)),
+                runs=runs,
+                cost=dict(
+                    step=0.02 + 0.002 * i,
+                    relative_step=1 + 0.1 * i,
+                    relative_memory=1 + i / 15,
+                    extra_parameters=4096 * i)))
+    return dict(
+        title='ResNet-56 → ResNet-20 on CIFAR-10',
+        command='python tools/compare.py configs/compare.py --seeds 0 1 2',
+        metric=dict(
+            name='accuracy/top1' if higher else 'EPE',
+            higher_is_better=higher),
+        unit='epoch',
+        seeds=list(seeds),
+        reference=names[0],
+        jobs=2,
+        environment=dict(
+            torch='2.11.0',
+            device='NVIDIA H200',
+            threads=1,
+            platform='Linux',
+            mmhkt='0.2.0',
+            precision='float32'),
+        parent=dict(name='resnet56_cifar10', score=93.39 if higher else 1.1),
+        deployed=dict(parameters=269722, flops=40813184),
+        methods=methods)
+
+
+def set_last(summary, values):
+    """Set the last scores: method name -> one a seed."""
+    for method in summary['methods']:
+        for run, value in zip(method['runs'], values[method['name']]):
+            run['last'] = value
+    return summary
+
+
+def stop(run, state, error=None):
+    """Make a run one that has not finished."""
+    run.update(
+        state=state,
+        error=error,
+        last=None,
+        best=None,
+        best_at=None,
+        curve=run['curve'][:4],
+        batches={
+            k: v
+            for k, v in run['batches'].items() if int(k) < 100
+        },
+        peak_memory=None)
+
+
+def make_partial_summary():
+    summary = make_summary(NAMES[:4])
+    runs = [method['runs'] for method in summary['methods']]
+    stop(runs[0][1], 'running')
+    stop(runs[1][2], 'failed', 'Traceback\n  ...\nRuntimeError: a < b | c\n')
+    for run in runs[2]:
+        stop(run, 'waiting')
+        run.update(initial_weights=None, batches={}, curve=[])
+    runs[3][0].update(last=math.nan)
+    return summary
+
+
+def written(summary, folder):
+    """The four files' texts by their suffix."""
+    folder.mkdir(exist_ok=True)
+    paths = write_report(summary, folder)
+    assert sorted(folder.iterdir()) == sorted(paths)
+    return {path.suffix[1:]: path.read_text() for path in paths}
+
+
+def markdown(summary):
+    return render_markdown(add_statistics(summary))
+
+
+def md_row(text, label):
+    """The cells of a method's row."""
+    row, = (
+        line for line in text.split('\n- ')[0].splitlines()
+        if line.replace('*', '').startswith(f'| {label} |'))
+    return row.strip('| ').split(' | ')
+
+
+class Outline(HTMLParser):
+    """Texts of the tables by their id, number of figures by their class."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.figures, self.tags = {}, {}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append((tag, attributes))
+        if tag == 'table':
+            self.tables[attributes['id']] = ''
+        if tag == 'svg':
+            name = attributes['class']
+            self.figures[name] = self.figures.get(name, 0) + 1
+
+    def handle_data(self, data):
+        if self.tables:
+            self.tables[list(self.tables)[-1]] += data
+
+
+TABLES = {'results', 'seeds', 'fairness', 'environment'}
+FIGURES = dict(differences=1, cost=1, curves=1, late=1)
+
+
+def test_rows():
+    summary = set_last(
+        make_summary(('alone', 'kd', 'hkt', 'at')),
+        dict(
+            alone=[70, 71, 72],
+            kd=[71, 73, 75],
+            hkt=[74, 76, 78],
+            at=[69, 69.8, 70.6]))
+    text = markdown(summary)
+    assert md_row(text, 'parent: resnet56_cifar10')[:2] == [
+        'parent: resnet56_cifar10', '93.39'
+    ]
+    alone = md_row(text, 'child alone')
+    assert alone[1] == '71.00 ± 1.00' and alone[3] == 'reference'
+    assert alone[4:] == ['0.0200 (1.00×)', '0.879 GiB (1.00×)', '0']
+    # 1, 2, 3: the interval 2 ± 4.303 / sqrt(3) holds zero.
+    kd = md_row(text, 'KD')
+    assert kd[0] == 'KD' and kd[1] == '73.00 ± 2.00'
+    assert kd[3] == '+2.00 [−0.48, +4.48]'
+    # 4, 5, 6
+    hkt = md_row(text, 'HKT')
+    assert hkt[0] == '**HKT**' and hkt[3] == '**+5.00 [+2.52, +7.48]**'
+    # −1, −1.2, −1.4: clear, but worse.
+    at = md_row(text, 'AT')
+    assert at[0] == 'AT' and at[3] == '−1.20 [−1.70, −0.70]'
+    assert text.count('**') == 4
+    assert 'seeds 0, 1, 2; 20 epochs of training' in text
+    assert '269,722 parameters, 40,813,184 FLOPs' in text
+    assert 'measured in one process, alternating' in text
+    assert '12 of 12 finished, 0 failed, 0 missing' in text
+    assert ('All finished runs of a seed began from the same initial weights '
+            'and saw the same batches.') in text
+    assert f'{sha("weights", 2)[:8]} (4 runs)' in text
+    assert text.endswith(f'    {summary["command"]}\n')
+
+
+def test_lower_is_better():
+    summary = set_last(
+        make_summary(('alone', 'kd', 'hkt'), higher=False),
+        dict(alone=[2, 2.1, 2.2], kd=[2.5, 2.6, 2.7], hkt=[1.5, 1.5, 1.6]))
+    text = markdown(summary)
+    assert 'EPE (lower is better)' in text
+    assert md_row(text, 'KD')[3] == '+0.500 [+0.500, +0.500]'
+    assert md_row(text, 'HKT')[3] == '**−0.567 [−0.710, −0.423]**'
+    assert text.count('**') == 4
+
+
+def test_one_seed_proves_nothing(tmp_path):
+    texts = written(make_summary(NAMES[:3], seeds=(10, )), tmp_path)
+    assert '**' not in texts['md'] and '±' not in texts['md']
+    assert 'One seed proves nothing' in texts['md']
+    assert '; seed 10; ' in texts['md']
+    assert re.fullmatch(r'[+−]\d+\.\d\d', md_row(texts['md'], 'KD')[3])
+    assert '<b>' not in texts['html'].split('<section')[1]
+
+
+def test_partial_comparison(tmp_path):
+    texts = written(make_partial_summary(), tmp_path)
+    text = texts['md']
+    assert md_row(text, 'child alone')[1].endswith('(2 of 3)')
+    # Only seed 0 was finished by both, and by AT only seed 2.
+    assert md_row(text, 'KD')[3].endswith('(1 of 3)')
+    assert md_row(text, 'AT')[3].endswith('(1 of 3)')
+    assert md_row(text, 'FITNET')[1:4] == ['–', '–', '–']
+    assert '7 of 12 finished, 1 failed, 4 missing' in text
+    assert 'failed or diverged are left out, which flatters' in text
+    for row in ('| child alone | 1 | running |  |',
+                '| KD | 2 | failed | RuntimeError: a &lt; b \\| c |',
+                '| FITNET | 0 | waiting |  |',
+                '| AT | 0 | finished | no finite last score |'):
+        assert row in text.splitlines()
+    outline = Outline(texts['html'])
+    assert set(outline.tables) == TABLES | {'unfinished'}
+    assert 'RuntimeError: a < b | c' in outline.tables['unfinished']
+    assert outline.figures == dict(FIGURES, panel=2)
+
+
+def test_before_anything_is_finished(tmp_path):
+    summary = make_summary(NAMES[:2])
+    for method in summary['methods']:
+        method['cost'] = dict.fromkeys(method['cost'])
+        for run in method['runs']:
+            stop(run, 'waiting')
+            run.update(curve=[], initial_weights=None, batches={})
+    summary.update(parent=None, deployed=dict(parameters=None, flops=None))
+    texts = written(summary, tmp_path)
+    assert md_row(texts['md'], 'KD') == ['KD'] + ['–'] * 6
+    assert Outline(texts['html']).figures == {}
+
+
+@pytest.mark.filterwarnings('error')
+def test_figures_of_runs_that_diverged(tmp_path):
+    summary = make_summary(NAMES[:4], seeds=(0, 1))
+    for method, first in zip(summary['methods'][1:], (3, 15, 0)):
+        for point in method['runs'][1]['curve'][first:]:
+            point[1] = math.nan
+    # Two seeds far apart have an interval beyond every other.
+    set_last(
+        summary,
+        dict(
+            alone=[70., 71.],
+            kd=[70., 75.],
+            fitnet=[math.nan, 71.],
+            at=[math.nan] * 2))
+    html = written(summary, tmp_path)['html']
+    assert Outline(html).figures == dict(FIGURES, panel=3)
+
+
+def test_one_method_and_no_reference(tmp_path):
+    summary = make_summary(('alone', ))
+    summary['reference'] = None
+    texts = written(summary, tmp_path)
+    assert '| difference, last |' in texts['md']
+    assert Outline(texts['html']).figures == dict(curves=1, late=1, panel=1)
+
+
+def test_what_is_not_comparable_is_said_first():
+    summary = make_summary(NAMES[:6])
+    run = summary['methods'][2]['runs'][1]
+    run.update(initial_weights='f' * 64, curve=run['curve'][:12])
+    summary['deployed']['parameters'] = '269722, 5006'
+    text = markdown(summary)
+    head, tail = text.split('| method |')[0], text.split('## Initial')[1]
+    assert ('The runs of seed 1 are not comparable: initial weights are '
+            f'{sha("weights", 1)[:8]} for 5 runs, but ffffffff for FITNET.'
+            ) in head
+    assert 'not of the same length: they end after 12, 20 epochs' in head
+    assert 'children are not the same: they have 269722, 5006' in head
+    assert 'Not all runs of a seed began from the same' in tail
+
+
+def test_json_holds_the_input_and_the_statistics(tmp_path):
+    summary = make_partial_summary()
+    text = written(summary, tmp_path)['json']
+    # What is no JSON, as NaN, would be refused by other languages.
+    done = json.loads(text, parse_constant=pytest.fail)
+    assert done['methods'][1]['runs'] == summary['methods'][1]['runs']
+    assert done['methods'][1]['difference']['seeds'] == [0]
+    assert done['fairness'][0]['fair']
+    assert add_statistics(done) == done
+
+
+def test_csv_has_a_line_a_run():
+    summary = make_partial_summary()
+    summary['methods'][1]['name'] = 'kd, "2"'
+    rows = list(
+        csv.DictReader(render_csv(add_statistics(summary)).splitlines()))
+    assert len(rows) == 12
+    alone, kd, failed = rows[0], rows[3], rows[5]
+    assert kd['method'] == 'kd, "2"' and kd['seed'] == '0'
+    assert float(kd['difference_last']) == pytest.approx(
+        float(kd['last']) - float(alone['last']))
+    assert alone['difference_last'] == ''
+    assert kd['initial_weights'] == sha('weights', 0)
+    assert kd['batches'] == sha('batches', 0, 1000)
+    assert kd['peak_memory'] == str(960 * 2**20)
+    assert failed['state'] == 'failed' and failed['last'] == ''
+    assert failed['batches'] == sha('batches', 2, 10)
+
+
+def test_hostile_names_stay_text(tmp_path):
+    summary = make_summary(NAMES[:4])
+    for method in summary['methods'][::2]:
+        method['label'] = HOSTILE
+    summary['methods'][1]['label'] = '$\\frac$'
+    summary.update(title=HOSTILE, command=f'a\n\n{HOSTILE}')
+    summary['methods'][1]['config'] = dict(type=HOSTILE)
+    summary['parent']['name'] = summary['environment']['device'] = HOSTILE
+    stop(summary['methods'][3]['runs'][0], 'failed', HOSTILE)
+    texts = written(summary, tmp_path)
+    outline = Outline(texts['html'])
+    assert 'script' not in [tag for tag, _ in outline.tags]
+    assert HOSTILE in outline.tables['results']
+    # Markdown: but for the command, which is code, nothing is interpreted.
+    table = texts['md'].split('## Command')[0]
+    assert '<' not in table and '**' not in table.replace('\\*', '')
+    assert {
+        len(re.findall(r'(?<!\\)\|', line))
+        for line in table.split('\n- ')[0].splitlines() if line[:1] == '|'
+    } == {8}
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    first = written(make_summary(NAMES[:3]), tmp_path / 'a')
+    second = written(make_summary(NAMES[:3]), tmp_path / 'b')
+    assert first == second
+
+
+def test_the_page_needs_nothing_else(tmp_path):
+    html = written(make_summary(NAMES[:6]), tmp_path)['html']
+    outline = Outline(html)
+    assert set(outline.tables) == TABLES
+    assert outline.figures == dict(FIGURES, panel=5)
+    ids = [a['id'] for _, a in outline.tags if 'id' in a]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in outline.tags:
+        assert tag != 'script' and 'src' not in attributes
+        for key in ('href', 'xlink:href'):
+            assert attributes.get(key, '#').startswith(('#', 'data:,'))
+    assert not re.search(r'url\((?!#)|@import', html)
+
+
+def browse(browser, page, folder):
+    """Open a page; the DOM and what was logged."""
+    command = [
+        browser, '--headless', '--no-sandbox', '--disable-gpu',
+        f'--user-data-dir={folder}', '--enable-logging=stderr', '--v=0',
+        '--dump-dom',
+        page.as_uri()
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    logged = [x for x in done.stderr.splitlines() if 'CONSOLE' in x]
+    return done.stdout, logged
+
+
+@pytest.mark.slow
+def test_in_a_browser(tmp_path):
+    names = ('chromium', 'chromium-browser', 'google-chrome')
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip(f'none of {", ".join(names)} is installed')
+    loud = tmp_path / 'loud.html'
+    loud.write_text('<script>console.log("heard")</script>')
+    assert len(browse(browser, loud, tmp_path / 'profile')[1]) == 1
+
+    summary = make_partial_summary()
+    summary['methods'][1]['label'] = HOSTILE
+    write_report(summary, tmp_path)
+    dom, logged = browse(browser, tmp_path / 'comparison.html',
+                         tmp_path / 'profile')
+    assert logged == []
+    outline = Outline(dom)
+    assert set(outline.tables) == TABLES | {'unfinished'}
+    assert outline.figures == dict(FIGURES, panel=2)
+    assert 'script' not in [tag for tag, _ in outline.tags]
+    assert [tag for tag, _ in outline.tags].count('details') == 4

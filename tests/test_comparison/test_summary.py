@@ -1,0 +1,197 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import io
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from rich.console import Console
+
+from mmhkt.comparison import costs
+from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
+from mmhkt.comparison.display import display, table_of
+from mmhkt.comparison.entries import Entry
+from mmhkt.comparison.fairness import ComparisonError
+from mmhkt.comparison.plan import Plan
+from mmhkt.comparison.summary import summarise
+from mmhkt.utils.config import ConfigError
+
+
+def record(scores, finished=True, memory=100, **more):
+    return dict(
+        finished=finished,
+        initial_weights='w',
+        parent_weights=None,
+        batches={'4': 'x'},
+        validations={
+            str(step): dict(loss=score)
+            for step, score in scores.items()
+        },
+        unit='iter',
+        iter=max(scores, default=0),
+        max_iters=20,
+        peak_memory=memory,
+        parameters=7,
+        extra_parameters=0,
+        precision='OptimWrapper',
+        device='cpu',
+        threads=1,
+        torch='2',
+        **more)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    entries = [
+        Entry('alone', 'Alone', Config(dict(method=dict(type='mmhkt.Alone')))),
+        Entry(
+            'hkt+kd', 'HKT + KD',
+            Config(
+                dict(
+                    method=[dict(type='mmhkt.HKT'),
+                            dict(type='mmhkt.KD')],
+                    parent=dict(config='a/big.py')))),
+    ]
+    return Plan('title', tmp_path, entries, [0, 1], 'alone', metric='loss')
+
+
+def write(plan, *records):
+    for run, one in zip(plan.runs, records):
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if one is not None:
+            (run.folder / 'record.json').write_text(json.dumps(one))
+
+
+def test_summary(plan):
+    write(plan, record({
+        10: .5,
+        20: .6
+    }), record({
+        10: .4,
+        20: .3
+    }, memory=150), record({20: .7}), record({10: .2}, finished=False))
+    (plan.runs[3].folder / 'failed.txt').write_text('exit code 1: why')
+    found = summarise(plan, 'again', 2,
+                      dict(medians={
+                          'alone': 2.,
+                          'hkt+kd': 3.
+                      }, flops=9))
+    json.dumps(found)
+    assert found['metric'] == dict(name='loss', higher_is_better=False)
+    assert (found['unit'], found['seeds'], found['jobs']) == ('iter', [0,
+                                                                       1], 2)
+    assert found['parent'] == dict(name='big', score=None)
+    assert found['deployed'] == dict(parameters=7, flops=9)
+    alone, other = found['methods']
+    assert other['config'] == [dict(type='mmhkt.HKT'), dict(type='mmhkt.KD')]
+    assert (alone['runs'][0]['last'], alone['runs'][0]['best'],
+            alone['runs'][0]['best_at']) == (.6, .5, 10)
+    assert other['runs'][0]['best_at'] == 20
+    failed = other['runs'][1]
+    assert failed['state'] == 'failed' and failed['last'] is None
+    assert failed['curve'] == [[10, .2]]
+    assert failed['error'] == 'exit code 1: why'
+    assert failed['folder'] == 'hkt+kd/seed_1'
+    assert other['cost'] == dict(
+        step=3., relative_step=1.5, relative_memory=1.5, extra_parameters=0)
+
+
+def test_what_has_not_begun_is_not_in_the_way(plan):
+    write(plan, record({20: .5}))
+    found = summarise(plan, 'again', 1, None)
+    run = found['methods'][1]['runs'][1]
+    assert (run['state'], run['curve'], run['batches']) == ('waiting', [], {})
+    assert found['methods'][1]['cost']['extra_parameters'] is None
+    assert found['deployed']['flops'] is None
+
+
+def test_metric_that_nothing_was_scored_by(plan):
+    write(plan, record({20: .5}))
+    with pytest.raises(ConfigError, match='by "los"; nearest: loss'):
+        summarise(
+            Plan(
+                't',
+                plan.folder,
+                plan.entries, [0],
+                'alone',
+                metric='los',
+                rule='less'), '', 1, None)
+
+
+def test_runs_on_several_machines(plan):
+    write(plan, record({20: .5}),
+          dict(record({20: .5}), threads=2, device='GPU', parameters=8))
+    found = summarise(plan, 'again', 1, None)
+    assert found['environment']['threads'] == '1, 2'
+    assert found['environment']['device'] == 'GPU, cpu'
+    assert found['environment']['torch'] == '2'
+    assert found['deployed']['parameters'] is None
+
+
+def test_another_parent_under_the_same_name(plan):
+    one, other = record({20: .5}), record({20: .5})
+    one['parent_weights'], other['parent_weights'] = 'one', 'other'
+    write(plan, record({20: .5}), one, record({20: .5}), other)
+    with pytest.raises(ComparisonError, match='seed 1 had the parent other'):
+        summarise(plan, '', 1, None)
+
+
+def test_table_on_the_screen(plan):
+    write(plan, record({20: .5}), record({10: .4}, finished=False))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_of(plan))
+    text = console.file.getvalue()
+    for words in ('alone (reference)', 'finished 0.5', 'waiting 50% 0.4'):
+        assert words in text
+    assert 'seed_0' not in text
+    console.print(table_of(plan, folders=True))
+    assert 'finished 0.5 alone/seed_0' in console.file.getvalue()
+
+
+@pytest.mark.parametrize('terminal', [True, False])
+def test_display(plan, terminal):
+    write(plan, record({20: .5}), record({10: .4}, finished=False))
+    console = Console(file=io.StringIO(), width=100, force_terminal=terminal)
+    with display(plan, console) as (tell, watch):
+        watch()
+        tell('[hkt] started')
+        watch()
+    text = console.file.getvalue()
+    assert '[hkt] started' in text
+    assert ('all runs' in text and '38%' in text) == terminal
+
+
+def test_costs_are_measured_once(plan, monkeypatch):
+    calls = []
+
+    def benchmark(command, **_):
+        config, result = Path(command[2]), Path(command[-1])
+        comparison = Config.fromfile(config).comparison
+        assert list(comparison.methods) == [e.name for e in plan.entries]
+        calls.append(command)
+        result.write_text(json.dumps(dict(medians={})))
+        return subprocess.CompletedProcess(command, 0, '', '')
+
+    monkeypatch.setattr(costs.subprocess, 'run', benchmark)
+    assert kept_costs(plan) is None
+    for _ in range(2):
+        measure_costs(plan, Path('benchmark.py'), {})
+    assert len(calls) == 1 and kept_costs(plan) == dict(medians={})
+    plan.entries[1].cfg.method[1].tau = 2
+    assert kept_costs(plan) is None
+    measure_costs(plan, Path('benchmark.py'), {})
+    assert len(calls) == 2
+
+
+def test_costs_that_cannot_be_measured(plan, monkeypatch):
+    monkeypatch.setattr(
+        costs.subprocess, 'run',
+        lambda command, **_: subprocess.CompletedProcess(
+            command, 1, '', 'Traceback\nValueError: why\n'))
+    with pytest.raises(CostsError, match='^ValueError: why$'):
+        measure_costs(plan, Path('benchmark.py'), {})
+    assert kept_costs(plan) is None
+    plan.entries[1].cfg.train_cfg = dict(max_epochs=3)
+    with pytest.raises(CostsError, match='differ in more than'):
+        measure_costs(plan, Path('benchmark.py'), {})

@@ -1,0 +1,228 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import json
+
+import numpy as np
+import pytest
+import torch
+from helpers import digits_config, read, run
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.structures import PixelData
+from mmpretrain.structures import DataSample
+
+from mmhkt.hooks.record_hook import hash_of_batch, hash_of_weights
+
+
+class Kill(Exception):
+    """In the place of a signal."""
+
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    """Ends a run at a point in it."""
+    priority = 'VERY_LOW'  # after the CheckpointHook, before the RecordHook
+
+    def __init__(self, where, when):
+        self.where, self.when = where, when
+
+    def _call(self, where, now):
+        if (where, now) == (self.where, self.when):
+            raise Kill
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        self._call('iter', runner.iter + 1)
+
+    def before_val(self, runner):
+        self._call('val', runner.iter)
+
+    def after_train(self, runner):
+        self._call('end', runner.iter)
+
+
+def config(folder, method='mmhkt.HKT', kill=None, **options):
+    cfg = digits_config(folder, method, **options)
+    cfg.custom_hooks = [dict(type='mmhkt.RecordHook')]
+    if kill:
+        cfg.custom_hooks.insert(
+            0, dict(type='KillHook', where=kill[0], when=kill[1]))
+    return cfg
+
+
+def record(folder):
+    return json.loads((folder / 'record.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('whole')
+    runner = run(config(folder, **{'train_cfg.max_epochs': 3}))
+    return folder, runner, record(folder)
+
+
+def lasting(record):
+    """What must not depend on interruptions."""
+    return {
+        key: value
+        for key, value in record.items() if key not in ('step', 'peak_memory')
+    }
+
+
+def test_what_is_recorded(whole):
+    folder, runner, noted = whole
+    assert noted['finished']
+    assert (noted['iter'], noted['max_iters'], noted['unit']) == (12, 12,
+                                                                  'epoch')
+    assert list(noted['batches']) == ['4', '8', '12']
+    assert len(set(noted['batches'].values())) == 3
+    # As the logs have it.
+    logged = [
+        json.loads(line) for path in folder.glob('*/vis_data/scalars.json')
+        for line in path.read_text().splitlines()
+    ]
+    assert {
+        str(line['step']): line['accuracy/top1']
+        for line in logged if 'accuracy/top1' in line
+    } == {
+        step: scores['accuracy/top1']
+        for step, scores in noted['validations'].items()
+    }
+    assert noted['parameters'] == sum(p.numel()
+                                      for p in runner.model.child.parameters())
+    assert noted['extra_parameters'] == 2048
+    assert noted['peak_memory'] > 2**20 and noted['step'] > 0
+    assert noted['precision'] == 'OptimWrapper'
+
+
+def test_depends_on_the_seed_and_not_on_the_method(tmp_path, whole):
+    noted = whole[2]
+    run(config(tmp_path / 'alone', 'mmhkt.Alone'))
+    alone = record(tmp_path / 'alone')
+    assert alone['extra_parameters'] == 0
+    assert alone['initial_weights'] == noted['initial_weights']
+    assert alone['batches'] == {i: noted['batches'][i] for i in ('4', '8')}
+
+    run(config(tmp_path / 'other', 'mmhkt.Alone', **{'randomness.seed': 1}))
+    other = record(tmp_path / 'other')
+    assert other['initial_weights'] != noted['initial_weights']
+    assert not set(other['batches'].values()) & set(noted['batches'].values())
+
+
+@pytest.mark.parametrize(
+    'kill',
+    [
+        ('iter', 2),  # before the first checkpoint
+        ('iter', 7),
+        ('val',
+         8),  # between a checkpoint and the validation that belongs to it
+        ('val', 12),  # the same, in the last epoch
+        ('end', 12),
+    ])
+def test_cut_off_and_resumed_records_the_same(tmp_path, whole, kill):
+    options = {'train_cfg.max_epochs': 3}
+    with pytest.raises(Kill):
+        run(config(tmp_path, kill=kill, **options))
+    assert not record(tmp_path)['finished']
+    run(config(tmp_path, resume=True, **options))
+    assert lasting(record(tmp_path)) == lasting(whole[2])
+
+
+def test_what_lies_after_the_checkpoint_is_recorded_anew(tmp_path, whole):
+    options = {'train_cfg.max_epochs': 3}
+    cfg = config(tmp_path, kill=('iter', 10), **options)
+    cfg.default_hooks.checkpoint.update(save_best=None, interval=10)
+    with pytest.raises(Kill):
+        run(cfg)
+    assert list(record(tmp_path)['validations']) == ['1', '2']
+    (tmp_path / 'record.json').write_text(
+        json.dumps(
+            dict(record(tmp_path), validations={'2': {
+                'accuracy/top1': -1
+            }})))
+    run(config(tmp_path, resume=True, **options))
+    assert lasting(record(tmp_path)) == lasting(whole[2])
+
+
+def test_by_iteration(tmp_path):
+
+    def cfg(folder, **options):
+        cfg = config(folder, 'mmhkt.Alone', **options)
+        cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+        cfg.train_cfg = dict(
+            type='IterBasedTrainLoop', max_iters=10, val_interval=5)
+        cfg.param_scheduler = None
+        cfg.default_hooks.checkpoint = dict(
+            type='CheckpointHook', by_epoch=False, interval=5)
+        cfg.default_hooks.logger = dict(
+            type='LoggerHook', log_metric_by_epoch=False)
+        return cfg
+
+    run(cfg(tmp_path / 'whole'))
+    noted = record(tmp_path / 'whole')
+    assert noted['unit'] == 'iter'
+    assert list(noted['validations']) == ['5', '10']
+    assert len(noted['batches']) == 3  # after 256 images, 512, and the last
+    with pytest.raises(Kill):
+        run(cfg(tmp_path / 'cut', kill=('val', 5)))
+    run(cfg(tmp_path / 'cut', resume=True))
+    assert lasting(record(tmp_path / 'cut')) == lasting(noted)
+
+
+def test_with_the_plain_runner(tmp_path):
+    cfg = config(tmp_path, 'mmhkt.Alone')
+    cfg.runner_type = 'Runner'
+    run(cfg)
+    noted = record(tmp_path)
+    assert noted['finished'] and noted['parameters'] == 5006
+    assert list(noted['validations']) == ['1', '2']
+
+
+def test_checkpoint_can_be_read_without_pickle(whole):
+    folder = whole[0]
+    torch.load(folder / 'child.pth', weights_only=True)
+    info = read(folder / 'epoch_3.pth')['message_hub']['runtime_info']
+    assert info['record']['batches'] == whole[2]['batches']
+
+
+def test_hash_of_weights():
+    one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    other.load_state_dict(one.state_dict())
+    assert hash_of_weights(one) == hash_of_weights(other)
+    other.bias.data[1] += 1e-6
+    assert hash_of_weights(one) != hash_of_weights(other)
+    assert hash_of_weights(one) != hash_of_weights(one.bfloat16())
+
+
+def sample(label):
+    found = DataSample().set_gt_label(label)
+    found.gt_sem_seg = PixelData(data=torch.full((1, 4, 4), label))
+    return found
+
+
+@pytest.mark.parametrize('change', [
+    lambda batch: batch['inputs'].add_(1),
+    lambda batch: batch['data_samples'][1].gt_label.add_(1),
+    lambda batch: batch['data_samples'][1].gt_sem_seg.data.add_(1),
+    lambda batch: batch.update(inputs=list(batch['inputs'])),
+    lambda batch: batch.update(inputs=batch['inputs'].float()),
+    lambda batch: batch.update(more=np.ones(3)),
+    lambda batch: batch.update(more=[dict(x=1)]),
+])
+def test_hash_of_batch(change):
+
+    def batch():
+        return dict(
+            inputs=torch.arange(96, dtype=torch.uint8).reshape(2, 3, 4, 4),
+            data_samples=[sample(0), sample(1)])
+
+    assert hash_of_batch(batch()) == hash_of_batch(batch())
+    assert hash_of_batch(batch()) != hash_of_batch(batch(), 'what was before')
+    changed = batch()
+    change(changed)
+    assert hash_of_batch(changed) != hash_of_batch(batch())
+
+
+def test_hash_of_a_large_batch_takes_a_sample():
+    images = torch.zeros(64, 3, 64, 64)
+    first = hash_of_batch([images])
+    images[:, :, :, ::4] += 1
+    assert hash_of_batch([images]) != first

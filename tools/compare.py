@@ -1,0 +1,150 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Train methods x seeds, fair by construction, and compare what they reach.
+
+Takes a config with ``comparison = dict(methods=[...], seeds=[...])``, or
+several training configs. Every run is one of ``tools/train.py``. Whatever
+interrupts this: start it again, and it goes on.
+"""
+import argparse
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+# First: it checks what is installed and makes `mmhkt::` configs known.
+import mmhkt  # noqa: F401  isort: skip
+from mmengine.config import DictAction
+from rich.console import Console
+
+from mmhkt.comparison import lock, write_report
+from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
+from mmhkt.comparison.display import display, table_of
+from mmhkt.comparison.fairness import ComparisonError
+from mmhkt.comparison.launch import Launcher, environment_of_run
+from mmhkt.comparison.plan import check_parents, make_plan
+from mmhkt.comparison.records import read_record
+from mmhkt.comparison.run_configs import write_configs
+from mmhkt.comparison.summary import summarise
+from mmhkt.utils.config import CONFIG_ERRORS, ConfigError, quieten
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='a config with `comparison`, or several training configs')
+    parser.add_argument(
+        '--work-dir',
+        help='where everything goes; default: work_dirs/ and the name of the '
+        'config')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', help="in place of the config's")
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        metavar='NAME',
+        help='only these; the reference always stays')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        help='how many runs at once; default: one a GPU of --gpus, else 1')
+    parser.add_argument(
+        '--gpus', nargs='+', default=[], help='numbers of the GPUs to use')
+    parser.add_argument(
+        '--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='show what would be run, and where it stands')
+    parser.add_argument(
+        '--report-only',
+        action='store_true',
+        help='run nothing; report what there is')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='as in train.py')
+    args = parser.parse_args()
+    if args.jobs is None:
+        args.jobs = len(args.gpus) or 1
+    if args.jobs < 1:
+        parser.error('--jobs must be 1 or more')
+    return args
+
+
+def terminate(number, _):
+    """End by an exception, so that what was started is ended too."""
+    raise SystemExit(128 + number)
+
+
+def main() -> int:
+    args = parse_args()
+    quieten()
+    console = Console()
+    try:
+        plan = make_plan(args.configs, args.work_dir, args.seeds, args.methods,
+                         args.amp, args.cfg_options)
+        if args.dry_run:
+            console.print(table_of(plan, folders=True))
+            return 0
+        status = 0 if args.report_only else work(plan, args, console)
+        reported = report(plan, args.jobs, console)
+    except (*CONFIG_ERRORS, ComparisonError) as error:
+        raise SystemExit(f'mmhkt: {error}') from None
+    return status or (0 if reported else 1)
+
+
+def work(plan, args, console) -> int:
+    """Run and measure what is not done yet; returns the exit status."""
+    check_parents(plan)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    if lock.acquire(plan.folder) is None:
+        raise ConfigError(f'another comparison is running in {plan.folder}')
+    write_configs(plan)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        with display(plan, console) as (tell, watch):
+            launcher = Launcher(TOOLS / 'train.py', args.jobs, args.gpus, tell,
+                                watch)
+            if plan.parent is not None:
+                launcher.launch([plan.parent])
+            if not launcher.failed:
+                launcher.launch(plan.runs)
+        if any_finished(plan):
+            gpu = args.gpus[0] if args.gpus else None
+            measure_costs(plan, TOOLS / 'benchmark.py',
+                          environment_of_run(args.jobs, gpu))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except SystemExit as end:  # by SIGTERM
+        return end.code
+    except CostsError as error:
+        print(f'mmhkt: the table goes without costs: {error}', file=sys.stderr)
+    return 1 if launcher.failed else 0
+
+
+def any_finished(plan) -> bool:
+    return any(read_record(run.folder).get('finished') for run in plan.runs)
+
+
+def report(plan, jobs, console) -> bool:
+    """Write all that is known so far, if anything is."""
+    if not any_finished(plan):
+        print(
+            'mmhkt: no run is finished yet, so there is nothing to report',
+            file=sys.stderr)
+        return False
+    given = [word for word in sys.argv[1:] if word != '--report-only']
+    command = shlex.join(['python', 'tools/compare.py', *given])
+    for path in write_report(
+            summarise(plan, command, jobs, kept_costs(plan)), plan.folder):
+        console.print(f'written: {path}', soft_wrap=True, highlight=False)
+    return True
+
+
+if __name__ == '__main__':
+    sys.exit(main())
