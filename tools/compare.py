@@ -18,7 +18,7 @@ from rich.console import Console
 
 from mmhkt.comparison import lock, write_report
 from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
-from mmhkt.comparison.display import display, table_of
+from mmhkt.comparison.display import display, results_of, table_of
 from mmhkt.comparison.fairness import ComparisonError
 from mmhkt.comparison.launch import Launcher, environment_of_run
 from mmhkt.comparison.plan import check_parents, make_plan
@@ -140,8 +140,10 @@ def report(plan, jobs, console) -> bool:
         return False
     given = [word for word in sys.argv[1:] if word != '--report-only']
     command = shlex.join(['python', 'tools/compare.py', *given])
-    for path in write_report(
-            summarise(plan, command, jobs, kept_costs(plan)), plan.folder):
+    summary = summarise(plan, command, jobs, kept_costs(plan))
+    paths = write_report(summary, plan.folder)
+    console.print(results_of(summary))
+    for path in paths:
         console.print(f'written: {path}', soft_wrap=True, highlight=False)
     return True
 

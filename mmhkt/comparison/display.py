@@ -5,6 +5,7 @@ from typing import Callable, Iterator, Optional
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import (BarColumn, Progress, TaskProgressColumn, TextColumn,
                            TimeElapsedColumn, TimeRemainingColumn)
 from rich.table import Table
@@ -12,6 +13,8 @@ from rich.text import Text
 
 from .plan import Plan, Run
 from .records import curve_of, progress_of, read_record, state_of
+from .statistics import add_statistics
+from .view import View
 
 STYLES = dict(finished='green', running='cyan', failed='red', waiting='dim')
 
@@ -55,6 +58,24 @@ def _cell(plan: Plan, run: Run, folder: bool) -> Text:
     if folder:
         words.append(run.folder.relative_to(plan.folder).as_posix())
     return Text(' '.join(words), style=STYLES[state])
+
+
+def results_of(summary: dict) -> Table:
+    """The table of the report, as far as it fits on a screen.
+
+    Args:
+        summary (dict): See :func:`mmhkt.comparison.summary.summarise`.
+    """
+    view = View(add_statistics(summary))
+    table = Table(title=view.subject)
+    shown = 5  # without memory and parameters
+    for column in view.columns[:shown]:
+        table.add_column(column)
+    for row in view.rows:
+        table.add_row(
+            *map(escape, row['cells'][:shown]),
+            style='bold' if row['bold'] else None)
+    return table
 
 
 @contextmanager
