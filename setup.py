@@ -90,6 +90,7 @@ EXTRAS = {
     'demo': ['scikit-learn'],
     'lits': ['nibabel'],  # reads the volumes, for the converter
     'tests': [
+        'nibabel',
         'pytest',
         'scikit-learn',
         'tensorboard',

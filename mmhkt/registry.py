@@ -7,6 +7,7 @@ a config needs no ``custom_imports`` to use what is registered here.
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
@@ -32,5 +33,7 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     locations=['mmhkt.models', 'mmhkt.inheritance'])
+METRICS = Registry(
+    'metric', parent=MMENGINE_METRICS, locations=['mmhkt.evaluation'])
 # How a child inherits: HKT, LePoKet, Alone, ...
 METHODS = Registry('method', scope='mmhkt', locations=['mmhkt.methods'])

@@ -26,3 +26,11 @@ def cifar10_npz() -> Path:
     """CIFAR-10 as one file of arrays."""
     return _found('MMHKT_CIFAR10_NPZ', ROOT / 'data' / 'cifar10.npz',
                   'CIFAR-10')
+
+
+@pytest.fixture
+def lits_crop() -> Path:
+    """Folder of img_117.mrc and lab_117.mrc, the liver of LiTS' volume 117,
+    from the wheel liver-ct-segmentation-package 1.6.0."""
+    return _found('MMHKT_LITS_CROP', ROOT / 'data' / 'lits_crop',
+                  'the crop of LiTS')

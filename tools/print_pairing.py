@@ -88,7 +88,10 @@ def join(cfg: Config, shape: Optional[Sequence[int]] = None):
                 f'config {cfg.filename} is none of ours: add runner_type = '
                 "'mmhkt.InheritanceRunner', a parent and a method")
         if shape is not None:
-            image = torch.randn(1, 3, *shape, device=get_device())
+            # The first filters see as many channels as images have.
+            channels = next(p.shape[1] for p in runner.model.parameters()
+                            if p.dim() == 4)
+            image = torch.randn(1, channels, *shape, device=get_device())
             return runner.inherit(runner.model, image)
         try:
             runner.train_loop  # reads the training set

@@ -1,6 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .array_dataset import ArrayDataset
 from .digits import Digits
+from .flow import *  # noqa: F401,F403
+from .lits import LiTSDataset, LoadSlices
 from .seeded import SeededDataset, SeededSampler
 
-__all__ = ['ArrayDataset', 'Digits', 'SeededDataset', 'SeededSampler']
+__all__ = [
+    'ArrayDataset', 'Digits', 'LiTSDataset', 'LoadSlices', 'SeededDataset',
+    'SeededSampler'
+]

@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from functools import partial
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
 
 from mmengine.dist import get_rank
 from torch.utils.data import Dataset, Sampler
@@ -83,15 +83,23 @@ class SeededDataset(Dataset):
 
     Args:
         dataset (dict): Config of the data set.
+        check (Callable, optional): Is given every sample and raises an error
+            if something is wrong with it. Defaults to None.
     """
 
-    def __init__(self, dataset: dict):
+    def __init__(self,
+                 dataset: dict,
+                 check: Optional[Callable[[Any], None]] = None):
         self.dataset = DATASETS.build(dataset)
+        self.check = check
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):
             seed_cpu(*index.key)
-        return self.dataset[index]
+        sample = self.dataset[index]
+        if self.check is not None:
+            self.check(sample)
+        return sample
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -9,6 +9,7 @@ from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
 import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmhkt.utils import nearest
 from .layout import Layout, features
@@ -22,12 +23,18 @@ ACTIVATIONS = (nn.CELU, nn.ELU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish,
 
 @dataclass
 class Call:
-    """One call of one module in a dry run."""
+    """One call of one module in a dry run.
+
+    ``given_by`` and ``returned_by`` are the sites whose very tensors its first
+    argument and its first output are, None where they come from no module.
+    """
     name: str
     start: int
     around: Optional['Call']
     end: int = -1
     shapes: List[Tuple[int, ...]] = field(default_factory=list)
+    given_by: Optional[str] = None
+    returned_by: Optional[str] = None
 
 
 class Dissection:
@@ -57,18 +64,33 @@ class Dissection:
     def _dry_run(self, image: torch.Tensor) -> None:
         around: List[Call] = []
         clock = iter(range(10**9))
+        # Weak: a dry run must not need the memory of all features at once.
+        makers = WeakTensorKeyDictionary()
+
+        def maker(tensors):
+            return makers.get(tensors[0]) if tensors else None
 
         def seen(name, forward, *args, **kwargs):
-            given = [tuple(f.shape) for f in features(args)]
-            call = Call(name, next(clock), around[-1] if around else None)
+            given = features(args)
+            call = Call(
+                name,
+                next(clock),
+                around[-1] if around else None,
+                given_by=maker(given))
             # Known as soon as the module begins.
             self._inputs.setdefault(name + INPUT, []).append(
-                Call(name + INPUT, call.start, call.around, call.start, given))
+                Call(name + INPUT, call.start, call.around, call.start,
+                     [tuple(f.shape) for f in given]))
             around.append(call)
             output = forward(*args, **kwargs)
             around.pop()
             call.end = next(clock)
-            call.shapes = [tuple(f.shape) for f in features(output)]
+            returned = features(output)
+            call.shapes = [tuple(f.shape) for f in returned]
+            call.returned_by = maker(returned)
+            for i, feature in enumerate(returned):
+                makers[feature] = (
+                    name if len(returned) == 1 else f'{name}[{i}]')
             self.calls.append(call)
             return output
 
@@ -233,6 +255,23 @@ class Dissection:
             and last.shapes == around.shapes)
         return last.name + INPUT if ends_with_it else name
 
+    def giver(self, name: str) -> Optional[str]:
+        """The outermost site whose feature a module is given as it is, None
+        where there is none."""
+        return self._by_name[self.split(name)[0]][-1].given_by
+
+    def maker(self, name: str) -> str:
+        """The innermost site whose feature is a module's first output."""
+        while True:
+            inner = self._by_name[self.split(name)[0]][-1].returned_by
+            if inner is None:
+                return name
+            name = inner
+
+    def runs(self, name: str) -> int:
+        """How often a module runs in one forward pass."""
+        return len(self._by_name[self.split(name)[0]])
+
     def top_level(self) -> List[str]:
         """The modules that the network itself calls, in that order."""
         return [
@@ -247,23 +286,43 @@ class Dissection:
             root (str): The backbone's path. Defaults to ``'backbone'``.
 
         Returns:
-            dict[str, Layout]: Module path -> layout of its feature, in the
-            order of the forward pass, of all composite modules (single
-            convolutions, norms and activations are no functional carriers)
-            that the backbone itself calls.
+            dict[str, Layout]: Site -> layout of its feature, in the order of
+            the forward pass, of all composite modules (single convolutions,
+            norms and activations are no functional carriers) that the
+            backbone itself calls, down to its coarsest stride: what is finer
+            again after that is a decoder's (of a U-Net, say).
         """
         modules = dict(self.network.named_modules())
-        stages = {}
+        found = []
         for call in self.calls:
             if (call.around is not None and call.around.name == root
                     and len(modules[call.name]._modules) > 0):
-                try:
-                    layout = self.layout(call.name)
-                except ValueError:
-                    continue
-                if layout.kind != 'vector':
-                    stages[call.name] = layout
-        return stages
+                layouts = self._maps_of(call)
+                if layouts:
+                    found.append(layouts)
+        coarsest = [
+            max(v.stride for v in layouts.values()) for layouts in found
+        ]
+        bottom = coarsest.index(max(coarsest)) if found else 0
+        return {
+            site: layout
+            for i, layouts in enumerate(found)
+            if i <= bottom or coarsest[i] == coarsest[bottom]
+            for site, layout in layouts.items()
+        }
+
+    def _maps_of(self, call: Call) -> Dict[str, Layout]:
+        last = len(call.shapes) - 1
+        layouts = {}
+        for i in range(len(call.shapes)):
+            site = call.name if i == last else f'{call.name}[{i}]'
+            try:
+                layout = self.layout(site)
+            except ValueError:
+                continue
+            if layout.kind != 'vector':
+                layouts[site] = layout
+        return layouts
 
 
 @contextmanager

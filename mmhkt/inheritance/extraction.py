@@ -1,7 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
+                    Sequence)
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -30,14 +31,21 @@ class Extraction:
         head_site (str, optional): Where the feature is that its head is
             given.
         logits_site (str): Where its logits are.
+        once (Sequence[str]): Children of the network that it does without
+            when it is run again. Defaults to none.
     """
 
-    def __init__(self, network: nn.Module, dissection: Dissection,
-                 head_site: Optional[str], logits_site: str):
+    def __init__(self,
+                 network: nn.Module,
+                 dissection: Dissection,
+                 head_site: Optional[str],
+                 logits_site: str,
+                 once: Sequence[str] = ()):
         self.network = network
         self.dissection = dissection
         self.head_site = head_site
         self.logits_site = logits_site
+        self.once = once
         self._modules = dict(network.named_modules())
         self._norms = [
             m for m in self._modules.values() if isinstance(m, _BatchNorm)
@@ -137,7 +145,8 @@ class Extraction:
                 forward = module.forward
             exchange[module] = partial(_mixed, forward, changes)
 
-        with exchanged(exchange), self._statistics_kept():
+        with exchanged(
+                exchange), self._statistics_kept(), self._without_once():
             yield
 
     def feature(self, site: str) -> Tensor:
@@ -165,6 +174,16 @@ class Extraction:
             name, index = self.dissection.split(site)
             by_module.setdefault(name, []).append((index, mixer))
         return by_module
+
+    @contextmanager
+    def _without_once(self) -> Iterator:
+        children = self.network._modules
+        before = {name: children[name] for name in self.once}
+        children.update(dict.fromkeys(before))
+        try:
+            yield
+        finally:
+            children.update(before)
 
     @contextmanager
     def _statistics_kept(self) -> Iterator:

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .backbones import *  # noqa: F401,F403
 from .build import build_network
+from .flow import *  # noqa: F401,F403
 from .hereditary_model import HereditaryModel
 from .parent import Parent, Renormalise, channel_order_of
 from .tasks import task_of

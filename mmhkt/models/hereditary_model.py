@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmhkt.inheritance import Dissection, Extraction, find_sites
 from mmhkt.methods import Method, Step
 from .parent import Parent
-from .tasks import task_of
+from .tasks import Task, task_of
 
 
 class HereditaryModel(BaseModel):
@@ -27,16 +27,22 @@ class HereditaryModel(BaseModel):
         methods (Sequence[Method]): How the child inherits.
         image (Tensor): A batch of images (B, 3, H, W) as the child's data
             preprocessor makes them, for one dry run of both networks.
+        task (dict, optional): Settings of the child's task. Defaults to None.
 
     Raises:
         ValueError: If a site does not exist or cannot be aligned, or a method
             lacks its parent.
     """
 
-    def __init__(self, child: BaseModel, parent: Optional[Parent],
-                 methods: Sequence[Method], image: Tensor):
+    def __init__(self,
+                 child: BaseModel,
+                 parent: Optional[Parent],
+                 methods: Sequence[Method],
+                 image: Tensor,
+                 task: Optional[dict] = None):
         super().__init__(data_preprocessor=child.data_preprocessor)
         self.child = child
+        self.task = task_of(child, task)
         # In a tuple, so that torch does not register it.
         self._parent = (parent, )
         self.methods = nn.ModuleList(methods)
@@ -50,14 +56,14 @@ class HereditaryModel(BaseModel):
         return self._parent[0]
 
     def _dissect(self, image: Tensor) -> None:
-        self.task = task_of(self.child)
-        child = self._extraction = _extraction(self.child, image, 'child')
+        child = self._extraction = _extraction(self.task, image, 'child')
         child.want([child.logits_site], rerun=True)
         parent = None
         if self.parent is not None:
             # Held by the parent, which copies of this model share.
             parent = self.parent.extraction = _extraction(
-                self.parent.network, self.parent.images(image), 'parent')
+                task_of(self.parent.network), self.parent.images(image),
+                'parent')
         for method in self.methods:
             sites = []
             if method.needs_parent:
@@ -191,12 +197,11 @@ def _keep_child_only(model: HereditaryModel, state_dict: dict, prefix: str,
                 entries[prefix[:-1]] = value
 
 
-def _extraction(network: nn.Module, image: Tensor, role: str) -> Extraction:
-    task = task_of(network)
-    image = image.to(next(network.parameters()).device)
-    dissection = Dissection(network, image, role)
-    return Extraction(network, dissection, task.head_site(dissection),
-                      task.logits_site(dissection))
+def _extraction(task: Task, image: Tensor, role: str) -> Extraction:
+    image = image.to(next(task.network.parameters()).device)
+    dissection = Dissection(task.network, image, role)
+    return Extraction(task.network, dissection, task.head_site(dissection),
+                      task.logits_site(dissection), task.once())
 
 
 def _number(methods: Sequence[Method]) -> None:

@@ -4,12 +4,14 @@ from typing import Any, Optional, Sequence, Tuple, Union
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, read_checkpoint,
                          weights_of)
 from mmhkt.utils.config import load_config
 from .build import build_network
+from .tasks import TASKS
 
 SETTINGS = ('config', 'checkpoint', 'revise_keys', 'trusted', 'random_weights',
             'channel_order', 'input_size')
@@ -130,6 +132,9 @@ class Parent(nn.Module):
 class Renormalise(nn.Module):
     """Turns images normalised for one network into another's.
 
+    What was padded after it was normalised, as mmsegmentation does, stays the
+    child's mean colour; the parent's own preprocessor would pad with its.
+
     Args:
         before (tuple): Mean and standard deviation of each channel that the
             images are normalised with, in their channel order.
@@ -194,8 +199,8 @@ def channel_order_of(cfg: Config) -> Optional[str]:
     if not loader:
         return None
     dataset = loader['dataset']
-    while 'dataset' in dataset:  # a wrapper
-        dataset = dataset['dataset']
+    while 'dataset' in dataset or 'datasets' in dataset:  # a wrapper
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
     steps = [step.get('type', '') for step in dataset.get('pipeline', ())]
     order = 'bgr' if any('LoadImage' in str(step) for step in steps) else 'rgb'
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
@@ -209,9 +214,13 @@ def channel_order_of(cfg: Config) -> Optional[str]:
 
 def _config_of(config: Union[str, dict]) -> Config:
     if isinstance(config, str):
-        config = load_config(config)
+        config = load_config(config, custom_imports=False)
     elif not isinstance(config, Config):
         config = Config(dict(config))
     if 'model' not in config:
         raise ValueError("The parent's config holds no `model`.")
+    for task in TASKS:
+        task.refuse(config.model, 'parent')
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
     return config

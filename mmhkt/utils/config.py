@@ -143,13 +143,17 @@ def _rescope(node, scope: str) -> None:
             _rescope(value, scope)
 
 
-def load_config(path: str, options: Optional[dict] = None) -> Config:
+def load_config(path: str,
+                options: Optional[dict] = None,
+                custom_imports: bool = True) -> Config:
     """Load a config.
 
     Args:
         path (str): A file, or ``package::dir/name.py`` for a config that an
             installed package brings.
         options (dict, optional): Settings that override the file's.
+        custom_imports (bool): Whether what the config names as
+            ``custom_imports`` is imported. Defaults to True.
 
     Returns:
         Config: The config with the options merged into it.
@@ -162,7 +166,8 @@ def load_config(path: str, options: Optional[dict] = None) -> Config:
     """
     path = str(path)
     try:
-        cfg = Config.fromfile(_resolve(path))
+        cfg = Config.fromfile(
+            _resolve(path), import_custom_modules=custom_imports)
     except FileNotFoundError as error:
         raise FileNotFoundError(_explain(path, error)) from None
     except AssertionError as error:

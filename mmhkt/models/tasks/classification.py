@@ -6,9 +6,10 @@ from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection
+from .base import Task
 
 
-class Classification:
+class Classification(Task):
     """Where a classifier keeps what can be inherited, and how it is scored.
     """
 
@@ -20,20 +21,17 @@ class Classification:
         """Whether a network is made for this task."""
         return isinstance(network, BaseClassifier)
 
-    @staticmethod
-    def logits_site(dissection: Dissection) -> str:
+    def logits_site(self, dissection: Dissection) -> str:
         """The module that returns the logits: the last one to run."""
         return dissection.top_level()[-1]
 
-    @staticmethod
-    def head_site(dissection: Dissection) -> Optional[str]:
+    def head_site(self, dissection: Dissection) -> Optional[str]:
         """The module whose feature the head is given, None where a
         classifier (of timm, say) is one single module."""
         top_level = dissection.top_level()
         return top_level[-2] if len(top_level) > 1 else None
 
-    @staticmethod
-    def score(logits: Tensor, data_samples: list) -> Optional[Tensor]:
+    def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in %, None where labels are mixed or not single."""
         if not all('gt_label' in s and 'gt_score' not in s
                    for s in data_samples):

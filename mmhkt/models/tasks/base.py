@@ -1,0 +1,64 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from abc import ABCMeta, abstractmethod
+from typing import Callable, Optional, Sequence
+
+from torch import Tensor, nn
+
+from mmhkt.inheritance import Dissection
+
+
+class Task(metaclass=ABCMeta):
+    """What has to be known of the networks of one task.
+
+    Args:
+        network (nn.Module): One that the task owns.
+    """
+
+    # What errors call the task and the networks that it owns.
+    name: str
+    networks: str
+    # Whether images get their final size only as the training does it.
+    padded_in_training = False
+
+    def __init__(self, network: nn.Module):
+        self.network = network
+
+    @staticmethod
+    @abstractmethod
+    def owns(network: nn.Module) -> bool:
+        """Whether a network is made for this task."""
+
+    @staticmethod
+    def refuse(model: dict, role: str) -> None:
+        """Refuse, before it is built, a network that cannot do.
+
+        Args:
+            model (dict): Its config.
+            role (str): What errors call it.
+
+        Raises:
+            ValueError: Says why it cannot. Defaults to never.
+        """
+
+    @abstractmethod
+    def logits_site(self, dissection: Dissection) -> str:
+        """Where the logits are."""
+
+    @abstractmethod
+    def head_site(self, dissection: Dissection) -> Optional[str]:
+        """Where the feature is that the head, or its classifier, is given;
+        None where no module returns it."""
+
+    @abstractmethod
+    def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
+        """Accuracy in % of logits, None where there is none."""
+
+    def once(self) -> Sequence[str]:
+        """Children of the network that run with its own features only, not
+        with mixtures. Defaults to none."""
+        return ()
+
+    def check(self) -> Optional[Callable[[dict], None]]:
+        """What each training sample, as its pipeline packed it, is checked
+        with; raises an error that names the file. Defaults to None."""
+        return None

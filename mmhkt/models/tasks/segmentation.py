@@ -1,0 +1,157 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import sys
+from functools import partial
+from typing import Callable, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from mmhkt.inheritance import Dissection
+from .base import Task
+
+# Their output is a class and a mask for each query.
+QUERY_HEADS = ('MaskFormerHead', 'Mask2FormerHead', 'SideAdapterCLIPHead')
+
+
+class Segmentation(Task):
+    """Where a segmentor keeps what can be inherited, and how it is scored.
+
+    Args:
+        network (BaseSegmentor): The network.
+        inherit_auxiliary (bool): Whether the losses of auxiliary heads are
+            computed on mixtures too, which costs their forward pass again.
+            They judge features of the backbone, so that this makes a
+            difference where there is a site. Defaults to False: they judge
+            the child's own features only.
+    """
+
+    name = 'segmentation'
+    networks = 'any segmentor of mmsegmentation'
+    padded_in_training = True
+
+    def __init__(self, network: nn.Module, inherit_auxiliary: bool = False):
+        super().__init__(network)
+        self.inherit_auxiliary = inherit_auxiliary
+
+    @staticmethod
+    def owns(network: nn.Module) -> bool:
+        """Whether a network is made for this task."""
+        # Without mmseg, which is optional, there is no such network.
+        mmseg = sys.modules.get('mmseg.models.segmentors')
+        return (mmseg is not None and isinstance(network, mmseg.BaseSegmentor)
+                and network.with_decode_head)
+
+    @staticmethod
+    def refuse(model: dict, role: str) -> None:
+        """Refuse a network that classifies queries, not positions."""
+        heads = model.get('decode_head')
+        for head in heads if isinstance(heads, (list, tuple)) else [heads]:
+            kind = (head or {}).get('type', '')
+            kind = kind if isinstance(kind, str) else kind.__name__
+            if kind.split('.')[-1] in QUERY_HEADS:
+                raise ValueError(
+                    f'The {role} cannot be one with a {kind}: it returns a '
+                    'class and a mask for each of its queries, so that there '
+                    'are neither features nor logits of positions to inherit '
+                    '(and it needs mmdet or compiled operators of mmcv). Take '
+                    'one whose decode head classifies positions, for instance '
+                    'of pspnet, deeplabv3plus, upernet, segformer or segnext.')
+
+    @property
+    def head(self) -> nn.Module:
+        """The decode head, of a cascade the last one."""
+        head = self.network.decode_head
+        return head[-1] if isinstance(head, nn.ModuleList) else head
+
+    def logits_site(self, dissection: Dissection) -> str:
+        """Where the decode head's logits are.
+
+        That is where they are made, mostly in ``conv_seg``: some heads return
+        more than them when they train.
+        """
+        return dissection.maker(dissection.top_level()[-1])
+
+    def head_site(self, dissection: Dissection) -> Optional[str]:
+        """The module whose output the classifier is given, before dropout."""
+        modules = dict(self.network.named_modules())
+        site, given = None, dissection.giver(self.logits_site(dissection))
+        while given is not None:
+            # One that runs more than once returns more than this feature.
+            if dissection.runs(given) == 1:
+                site = given
+            name, _ = dissection.split(given)
+            if not isinstance(modules[name], _DropoutNd):
+                break
+            given = dissection.giver(given)
+        return site
+
+    def once(self) -> Sequence[str]:
+        """The auxiliary heads."""
+        if self.inherit_auxiliary or not self.network.with_auxiliary_head:
+            return ()
+        return ('auxiliary_head', )
+
+    @torch.no_grad()
+    def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
+        """Accuracy in % of the pixels that are not ignored, at the logits'
+        resolution."""
+        labels = torch.stack([s.gt_sem_seg.data for s in data_samples])
+        labels = F.interpolate(
+            labels.float(), size=logits.shape[-2:],
+            mode='nearest-exact').squeeze(1)
+        if logits.shape[1] > 1:
+            predicted = logits.argmax(1)
+        else:
+            predicted = logits[:, 0].sigmoid() > self.head.threshold
+        counted = labels != self.head.ignore_index
+        hits = (predicted == labels) & counted
+        return 100 * hits.sum() / counted.sum().clamp(min=1)
+
+    def check(self) -> Callable[[dict], None]:
+        """See :func:`check_sample`."""
+        return partial(
+            check_sample,
+            num_classes=self.head.num_classes,
+            ignore_index=self.head.ignore_index)
+
+
+def check_sample(sample: dict, num_classes: int, ignore_index: int) -> None:
+    """Check that image and mask belong together and to the network.
+
+    Args:
+        sample (dict): ``inputs`` and ``data_samples``, as mmsegmentation's
+            pipelines pack them.
+        num_classes (int): Of the network.
+        ignore_index (int): The label that counts nowhere.
+
+    Raises:
+        ValueError: If not; names the file.
+    """
+    data_sample = sample['data_samples']
+    if 'gt_sem_seg' not in data_sample:
+        raise ValueError(
+            f'{data_sample.get("img_path")} has no mask, or the pipeline does '
+            'not load it (LoadAnnotations).')
+    mask = data_sample.gt_sem_seg.data
+    if mask.shape[-2:] != sample['inputs'].shape[-2:]:
+        raise ValueError(
+            'The image of {} is {}x{} pixels, its mask {}x{}.'.format(
+                _file(data_sample), *sample['inputs'].shape[-2:],
+                *mask.shape[-2:]))
+    labels = mask[mask != ignore_index]
+    outside = labels[(labels < 0) | (labels >= num_classes)]
+    if len(outside):
+        raise ValueError(
+            f'The mask of {_file(data_sample)} has the label '
+            f'{int(outside[0])} ({len(outside)} pixels of labels outside), '
+            f'but the network has {num_classes} classes, from 0 on, and '
+            f'ignores {ignore_index}. Mend the mask, or set '
+            'decode_head.num_classes, reduce_zero_label or metainfo.classes.')
+
+
+def _file(data_sample) -> str:
+    return str(
+        data_sample.get('seg_map_path') or data_sample.get('img_path')
+        or 'a sample without a path')

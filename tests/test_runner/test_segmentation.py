@@ -1,0 +1,296 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Segmentation: small runs, and pairs of the zoo that nobody tuned."""
+import copy
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import dump, prepared, read, run, same
+from mmengine.config import Config
+from seg_helpers import tiny_config, tiny_model, zoo_config
+
+from mmhkt.models import HereditaryModel, build_network
+
+ALL = [
+    dict(type=f'mmhkt.{name}')
+    for name in ('HKT', 'LePoKet', 'KD', 'CWD', 'AT', 'SP', 'FitNet', 'MGD',
+                 'DIST')
+] + [dict(type='mmhkt.HKT', sites='all')]
+
+
+def losses_of(cfg):
+    """Loss terms of one training step, and the model."""
+    model = prepared(cfg).train()
+    loader = torch.utils.data.DataLoader(
+        prepared_data(cfg), 2, collate_fn=lambda batch: batch)
+    data = model.data_preprocessor(collated(next(iter(loader))), True)
+    return model(**data, mode='loss'), model, data
+
+
+def collated(batch):
+    return {key: [sample[key] for sample in batch] for key in batch[0]}
+
+
+def prepared_data(cfg):
+    from mmengine.registry import DATASETS, DefaultScope
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return DATASETS.build(cfg.train_dataloader.dataset)
+
+
+@pytest.mark.parametrize('child, parent', [(16, 8), (8, 16), (8, 32)])
+def test_different_output_strides(tmp_path, child, parent):
+    cfg = tiny_config(
+        tmp_path,
+        ALL,
+        child=tiny_model(stride=child),
+        parent=tiny_model(stride=parent, width=8))
+    losses, model, data = losses_of(cfg)
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert torch.isfinite(total)
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+    layout = model.parent.extraction.dissection.layout('decode_head.conv_seg')
+    assert layout.grid == (64 // parent, 64 // parent)
+
+
+def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
+    """With nothing of the child mixed in these are the parent's own logits,
+    resized to the labels."""
+    cfg = tiny_config(
+        tmp_path,
+        dict(type='mmhkt.HKT', attention=dict(mode='static', intensity=1.)),
+        child=tiny_model(stride=8))
+    cfg.parent.config.model = tiny_model(stride=8)
+    losses, model, data = losses_of(cfg)
+    with torch.no_grad():
+        logits = model.parent.network(model.parent.images(data['inputs']))
+    labels = torch.stack([s.gt_sem_seg.data[0] for s in data['data_samples']])
+    logits = F.interpolate(logits, size=(64, 64), mode='bilinear')
+    expected = F.cross_entropy(
+        logits, labels, ignore_index=255, reduction='none').mean()
+    torch.testing.assert_close(losses['hkt.parent_head.decode.loss_ce'],
+                               expected)
+
+
+@pytest.mark.parametrize('inherit', [False, True])
+def test_auxiliary_heads_judge_the_childs_own_features(tmp_path, inherit):
+    cfg = tiny_config(tmp_path, task=dict(inherit_auxiliary=inherit))
+    model = prepared(cfg).train()
+    calls = []
+    model.child.auxiliary_head.convs.register_forward_hook(
+        lambda *_: calls.append(1))
+    data = model.data_preprocessor(
+        collated([prepared_data(cfg)[i] for i in (0, 1)]), True)
+    names = list(model(**data, mode='loss'))
+    assert 'native.aux.loss_ce' in names
+    assert ('hkt.inherited.aux.loss_ce' in names) == inherit
+    assert ('hkt.parent_head.aux.loss_ce' in names) == inherit
+    assert len(calls) == (3 if inherit else 1)
+    assert model.child.with_auxiliary_head
+
+
+def test_dry_run_is_of_the_size_that_training_pads_to(tmp_path):
+    cfg = tiny_config(tmp_path, **{'model.data_preprocessor.size': (96, 64)})
+    assert prepared(cfg)._extraction.dissection.image_size == (96, 64)
+
+
+def test_child_sees_the_same_whatever_the_method(tmp_path):
+    firsts = []
+    for method in ('mmhkt.Alone', 'mmhkt.HKT', 'mmhkt.LePoKet'):
+        runner = run(tiny_config(tmp_path / method, method))
+        firsts.append(runner.message_hub.
+                      log_scalars['train/native.decode.loss_ce'].data[0][0])
+    assert len(set(firsts)) == 1
+
+
+def test_resumed_run_ends_the_same(tmp_path):
+
+    def cfg(name, **options):
+        return tiny_config(
+            tmp_path / name, 'mmhkt.LePoKet', **{
+                'train_cfg.max_iters': 4,
+                'train_dataloader.num_workers': 1,
+                **options
+            })
+
+    run(cfg('whole'))
+    run(cfg('cut'))
+    folder = tmp_path / 'cut' / 'run'
+    for name in ('iter_4.pth', 'last_checkpoint', 'child.pth'):
+        (folder / name).unlink()
+    run(cfg('cut', resume=True))
+    one, other = (
+        read(tmp_path / name / 'run' / 'iter_4.pth')
+        for name in ('whole', 'cut'))
+    assert same(one['state_dict'], other['state_dict'])
+    assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])
+
+
+PLAIN = """
+import sys
+import torch
+from mmengine.config import Config
+from mmseg.apis import init_model
+from mmseg.utils import register_all_modules
+register_all_modules()
+config, checkpoint, out = sys.argv[1:]
+model = init_model(Config.fromfile(config), device='cpu')
+file = torch.load(checkpoint, weights_only=False)
+print(model.load_state_dict(file['state_dict'], strict=True))
+torch.manual_seed(0)
+images = torch.rand(1, 3, 80, 96)
+with torch.no_grad():
+    torch.save(
+        [model(images), model.predict(images)[0].seg_logits.data], out)
+assert not {'mmhkt', 'mmcv.ops', 'mmcv._ext'} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize('mode', [
+    dict(mode='whole'),
+    pytest.param(
+        dict(mode='slide', crop_size=(64, 64), stride=(24, 40)),
+        marks=pytest.mark.slow)
+])
+def test_file_needs_no_mmhkt(tmp_path, mode):
+    """It loads as it is into the plain model, with bit-equal logits."""
+    child = tiny_model(stride=16, test_cfg=mode)
+    runner = run(tiny_config(tmp_path, child=child))
+    model = runner.model.eval()
+    torch.manual_seed(0)
+    images = torch.rand(1, 3, 80, 96)
+    with torch.no_grad():
+        ours = [model(images), model.predict(images)[0].seg_logits.data]
+
+    config = dump(
+        Config(
+            dict(
+                default_scope='mmseg',
+                model=child,
+                test_dataloader=dict(dataset=dict()))), tmp_path / 'plain.py')
+    done = subprocess.run([
+        sys.executable, '-c', PLAIN,
+        str(config),
+        str(tmp_path / 'run' / 'iter_2.pth'),
+        str(tmp_path / 'logits.pth')
+    ],
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'All keys matched' in done.stdout
+    for one, other in zip(ours, read(tmp_path / 'logits.pth')):
+        assert torch.equal(one, other)
+
+
+def test_exported_child_is_the_plain_one(tmp_path):
+    runner = run(tiny_config(tmp_path))
+    plain = build_network(Config.fromfile(tmp_path / 'run' / 'child.py'))
+    exported = read(tmp_path / 'run' / 'child.pth')
+    plain.load_state_dict(exported['state_dict'], strict=True)
+    assert same(exported['state_dict'], runner.model.state_dict())
+    assert exported['meta']['dataset_meta']['classes'] == list('0123')
+    batch = next(iter(runner.val_dataloader))
+    plain.eval()
+    runner.model.eval()
+    ours, theirs = (
+        model.val_step(copy.deepcopy(batch))[0].seg_logits.data
+        for model in (runner.model, plain))
+    assert torch.equal(ours, theirs)
+
+
+# ------------------------------------------------------------------- errors
+
+
+def another_class_count(cfg):
+    cfg.parent.config.model = tiny_model(classes=7)
+
+
+def label_out_of_range(cfg):
+    folder = cfg.train_dataloader.dataset.data_root
+    cv2.imwrite(f'{folder}/ann/2.png', np.full((64, 64), 9, np.uint8))
+
+
+def mask_of_another_size(cfg):
+    folder = cfg.train_dataloader.dataset.data_root
+    cv2.imwrite(f'{folder}/ann/2.png', np.zeros((48, 64), np.uint8))
+
+
+def masks_not_loaded(cfg):
+    del cfg.train_dataloader.dataset.pipeline[1]
+
+
+@pytest.mark.parametrize('mistake, method, words', [
+    (another_class_count, 'mmhkt.HKT', 'parent has 7 classes, the child 4'),
+    (another_class_count, 'mmhkt.KD', 'parent has 7 classes, the child 4'),
+    (label_out_of_range, 'mmhkt.Alone', 'ann/2.png has the label 9 (4096'),
+    (mask_of_another_size, 'mmhkt.HKT',
+     'ann/2.png is 64x64 pixels, its mask 48x64'),
+    (masks_not_loaded, 'mmhkt.HKT', 'img/0.png has no mask'),
+])
+def test_bad_input(tmp_path, monkeypatch, mistake, method, words):
+    cfg = tiny_config(tmp_path, method)
+    mistake(cfg)
+    if mistake is another_class_count:
+        monkeypatch.setattr(HereditaryModel, 'train_step',
+                            lambda *_: pytest.fail('an iteration was run'))
+    with pytest.raises(ValueError, match=re.escape(words)):
+        run(cfg)
+
+
+def test_a_parent_of_other_classes_can_lend_its_features(tmp_path):
+    method = dict(type='mmhkt.HKT', weights=dict(parent_head=0))
+    cfg = tiny_config(tmp_path, method)
+    another_class_count(cfg)
+    run(cfg)
+
+
+# ---------------------------------------------------------------------- zoo
+
+PAIRS = {
+    'pspnet-r50-r18':
+    ('pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024',
+     'pspnet/pspnet_r50-d8_4xb2-80k_cityscapes-512x1024', 19, {}),
+    'deeplabv3plus-r50-mobilenet-v2':
+    ('mobilenet_v2/'
+     'mobilenet-v2-d8_deeplabv3plus_4xb2-80k_cityscapes-512x1024',
+     'deeplabv3plus/deeplabv3plus_r50-d8_4xb2-80k_cityscapes-512x1024', 19,
+     {}),
+    'segformer-b1-b0':
+    ('segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512',
+     'segformer/segformer_mit-b1_8xb2-160k_ade20k-512x512', 150, {}),
+    'upernet-swin-t-hr18s':
+    ('hrnet/fcn_hr18s_4xb4-160k_ade20k-512x512',
+     'swin/swin-tiny-patch4-window7-in1k-pre_upernet_8xb2-160k_ade20k-512x512',
+     150, {}),
+    'unet': ('unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64',
+             'unet/unet-s5-d16_fcn_4xb4-40k_drive-64x64', 2, {
+                 'model.backbone.base_channels': 8,
+                 'model.decode_head.in_channels': 8,
+                 'model.decode_head.channels': 8,
+                 'model.auxiliary_head.in_channels': 16,
+             }),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('pair', PAIRS)
+def test_pair(tmp_path, pair):
+    """With every dense method at once, from one forward pass of the parent.
+    """
+    child, parent, classes, options = PAIRS[pair]
+    runner = run(
+        zoo_config(tmp_path, child, parent, classes, method=ALL, **options))
+    logged = runner.message_hub.log_scalars
+    losses = {n: v.data[0] for n, v in logged.items() if 'loss' in n}
+    for method in runner.model.methods:
+        assert any(n.startswith(f'train/{method.name}.') for n in losses)
+    for name, values in losses.items():
+        assert len(values) == 2 and np.isfinite(values).all(), name
+    assert np.isfinite(logged['val/aAcc'].current())
+    assert not {'mmcv.ops', 'mmcv._ext'} & set(sys.modules)
