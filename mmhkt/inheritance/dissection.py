@@ -25,16 +25,17 @@ ACTIVATIONS = (nn.CELU, nn.ELU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish,
 class Call:
     """One call of one module in a dry run.
 
-    ``given_by`` and ``returned_by`` are the sites whose very tensors its first
-    argument and its first output are, None where they come from no module.
+    ``given_by`` and ``returned_by`` are the calls, with the site, that its
+    first argument and its first output come from as they are, None where
+    they come from no module.
     """
     name: str
     start: int
     around: Optional['Call']
     end: int = -1
     shapes: List[Tuple[int, ...]] = field(default_factory=list)
-    given_by: Optional[str] = None
-    returned_by: Optional[str] = None
+    given_by: Optional[Tuple['Call', str]] = None
+    returned_by: Optional[Tuple['Call', str]] = None
 
 
 class Dissection:
@@ -89,8 +90,8 @@ class Dissection:
             call.shapes = [tuple(f.shape) for f in returned]
             call.returned_by = maker(returned)
             for i, feature in enumerate(returned):
-                makers[feature] = (
-                    name if len(returned) == 1 else f'{name}[{i}]')
+                site = name if len(returned) == 1 else f'{name}[{i}]'
+                makers[feature] = call, site
             self.calls.append(call)
             return output
 
@@ -255,22 +256,24 @@ class Dissection:
             and last.shapes == around.shapes)
         return last.name + INPUT if ends_with_it else name
 
-    def giver(self, name: str) -> Optional[str]:
-        """The outermost site whose feature a module is given as it is, None
-        where there is none."""
-        return self._by_name[self.split(name)[0]][-1].given_by
+    def givers(self, site: str) -> Iterator[str]:
+        """The sites whose feature a module is given as it is: the outermost
+        one, the one that this was given, and so on."""
+        call = self._by_name[self.split(site)[0]][-1]
+        while call.given_by is not None:
+            call, given = call.given_by
+            yield given
 
-    def maker(self, name: str) -> str:
-        """The innermost site whose feature is a module's first output."""
-        while True:
-            inner = self._by_name[self.split(name)[0]][-1].returned_by
-            if inner is None:
-                return name
-            name = inner
+    def maker(self, site: str) -> str:
+        """The innermost site that returned a module's first output."""
+        call = self._by_name[self.split(site)[0]][-1]
+        while call.returned_by is not None:
+            call, site = call.returned_by
+        return site
 
-    def runs(self, name: str) -> int:
-        """How often a module runs in one forward pass."""
-        return len(self._by_name[self.split(name)[0]])
+    def runs(self, site: str) -> int:
+        """How often a site's module runs in one forward pass."""
+        return len(self._by_name[self.split(site)[0]])
 
     def top_level(self) -> List[str]:
         """The modules that the network itself calls, in that order."""

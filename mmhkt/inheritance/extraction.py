@@ -145,9 +145,9 @@ class Extraction:
                 forward = module.forward
             exchange[module] = partial(_mixed, forward, changes)
 
-        with exchanged(
-                exchange), self._statistics_kept(), self._without_once():
-            yield
+        with exchanged(exchange), self._statistics_kept():
+            with self._without_once():
+                yield
 
     def feature(self, site: str) -> Tensor:
         """The recorded feature at a site."""

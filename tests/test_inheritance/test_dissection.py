@@ -207,6 +207,74 @@ def test_stages(dissection):
     assert dissection.stages('body') == {}
 
 
+class Branches(nn.Module):
+    """Returns two features."""
+
+    def __init__(self):
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 1, s) for s in (1, 2))
+
+    def forward(self, x):
+        return [conv(x) for conv in self.convs]
+
+
+class UpAndDown(nn.Module):
+    """Ends with a decoder."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = conv(3, 4, 2)
+        self.branches = Branches()
+        self.bottom = conv(4, 4)
+        self.up = nn.Sequential(nn.Upsample(scale_factor=2), conv(4, 4))
+
+    def forward(self, x):
+        return self.up(self.bottom(self.branches(self.down(x))[-1]))
+
+
+def test_stages_are_all_outputs_down_to_the_coarsest():
+    net = nn.Sequential()
+    net.add_module('backbone', UpAndDown())
+    stages = Dissection(net, torch.rand(1, 3, 16, 16), 'child').stages()
+    assert {
+        name: layout.stride
+        for name, layout in stages.items()
+    } == {
+        'backbone.down': 2,
+        'backbone.branches[0]': 2,
+        'backbone.branches': 4,
+        'backbone.bottom': 4
+    }
+
+
+def test_who_gives_and_who_makes_a_feature():
+
+    class Wrapped(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.branches = Branches()
+            self.drop = nn.Dropout(0.5)
+            self.act = nn.ReLU(inplace=True)
+            self.fc = nn.Sequential(nn.Conv2d(4, 2, 1))
+
+        def forward(self, x):
+            x = self.drop(self.drop(self.branches(x)[0]))
+            return [self.fc(self.act(x + 1)), x]
+
+    net = nn.Sequential()
+    net.add_module('head', Wrapped())
+    dissection = Dissection(net, torch.rand(1, 4, 8, 8), 'child')
+    assert list(
+        dissection.givers('head.drop')) == ['head.drop', 'head.branches[0]']
+    assert dissection.runs('head.drop') == 2
+    # Something is added in between.
+    assert list(dissection.givers('head.fc')) == ['head.act']
+    assert dissection.maker('head') == 'head.fc.0'
+    assert dissection.maker('head.branches[0]') == 'head.branches.convs.0'
+    assert dissection.maker('head.fc.0') == 'head.fc.0'
+
+
 def test_exchanged_puts_back_what_was_there():
     one, two = nn.ReLU(), nn.ReLU()
     own = two.forward = lambda x: x + 1

@@ -6,7 +6,6 @@ from mmengine.structures import PixelData
 from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from seg_helpers import tiny_model
-from torch import nn
 
 from mmhkt.inheritance import Dissection
 from mmhkt.models import (Parent, Renormalise, build_network, channel_order_of,
@@ -125,39 +124,6 @@ def test_stages_of_a_network_with_skips_are_the_encoders():
         f'backbone.encoder.{i}' for i in range(3)
     ]
     assert task_of(net).once() == ()
-
-
-def test_each_output_of_a_stage_is_a_site():
-
-    class Branches(nn.Module):
-
-        def __init__(self):
-            super().__init__()
-            self.convs = nn.ModuleList(
-                nn.Conv2d(3, 4, 1, stride) for stride in (2, 4))
-
-        def forward(self, x):
-            return [conv(x) for conv in self.convs]
-
-    class Backbone(nn.Module):
-
-        def __init__(self):
-            super().__init__()
-            self.branches = Branches()
-
-        def forward(self, x):
-            return self.branches(x)
-
-    net = nn.Sequential()
-    net.add_module('backbone', Backbone())
-    stages = Dissection(net, torch.rand(1, 3, 8, 8), 'child').stages()
-    assert {
-        name: layout.stride
-        for name, layout in stages.items()
-    } == {
-        'backbone.branches[0]': 2,
-        'backbone.branches': 4
-    }
 
 
 def sample(mask, image=None):

@@ -76,15 +76,13 @@ class Segmentation(Task):
     def head_site(self, dissection: Dissection) -> Optional[str]:
         """The module whose output the classifier is given, before dropout."""
         modules = dict(self.network.named_modules())
-        site, given = None, dissection.giver(self.logits_site(dissection))
-        while given is not None:
+        site = None
+        for given in dissection.givers(self.logits_site(dissection)):
             # One that runs more than once returns more than this feature.
             if dissection.runs(given) == 1:
                 site = given
-            name, _ = dissection.split(given)
-            if not isinstance(modules[name], _DropoutNd):
+            if not isinstance(modules[dissection.split(given)[0]], _DropoutNd):
                 break
-            given = dissection.giver(given)
         return site
 
     def once(self) -> Sequence[str]:
