@@ -21,7 +21,7 @@ SOURCES := mmhkt tools tests configs setup.py
 .PHONY: demo test env lint clean
 
 demo: env
-	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo $(ARGS)
+	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs 2 $(ARGS)
 
 test: env
 	$(PY) -m pytest --durations=10 $(ARGS)

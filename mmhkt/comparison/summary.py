@@ -60,7 +60,7 @@ def summarise(plan: Plan, command: str, jobs: int,
         reference=plan.reference,
         jobs=jobs,
         environment=dict(
-            platform=platform.platform(),
+            platform=f'{platform.system()} {platform.machine()}',
             mmhkt=__version__,
             **{
                 key: _all(known, key)

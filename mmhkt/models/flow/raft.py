@@ -4,7 +4,8 @@ from typing import Dict, List, Optional, Tuple, Union
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmhkt.registry import MODELS
 from mmhkt.structures import FlowDataSample
@@ -35,8 +36,9 @@ class RAFT(BaseModel):
         weights (str, optional): What training starts from: a name among
             torchvision's weights of that size, such as ``'C_T_V2'``
             (downloaded), or a file. Defaults to None: random.
-        iters_train (int): Updates that a loss is computed of, and in mode
-            ``'tensor'``. Defaults to 12.
+        iters_train (int): Updates that a loss is computed of. In mode
+            ``'tensor'`` it is as many, so that this shows what training does.
+            Defaults to 12.
         iters_test (int): Updates of a prediction. Defaults to 32.
         criterion (dict, optional): Config of the loss. Defaults to None,
             :class:`SequenceLoss` as it is.
@@ -98,7 +100,7 @@ class RAFT(BaseModel):
         super().train(mode)
         if self.norm_eval:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, _BatchNorm):
                     module.eval()
         return self
 
