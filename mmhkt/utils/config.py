@@ -60,6 +60,10 @@ def quieten() -> None:
     """
     warnings.filterwarnings('ignore', message='.*torch.jit')
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScale')
+    # of mmseg, on its own configs
+    for message in ('DeprecationWarning: pretrained is', 'The draw is False',
+                    'Default ``avg_non_ignore`` is False'):
+        warnings.filterwarnings('ignore', message=message)
     print_log = mmengine.logging.print_log
 
     def print_log_of_level(msg, logger=None, level=logging.INFO) -> None:

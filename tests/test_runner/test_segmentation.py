@@ -4,17 +4,20 @@ import copy
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import dump, prepared, read, run, same
+from helpers import REPO, dump, read, run, same
 from mmengine.config import Config
 from seg_helpers import tiny_config, tiny_model, zoo_config
 
 from mmhkt.models import HereditaryModel, build_network
+from mmhkt.registry import RUNNERS
+from mmhkt.utils.config import load_config
 
 ALL = [
     dict(type=f'mmhkt.{name}')
@@ -23,34 +26,24 @@ ALL = [
 ] + [dict(type='mmhkt.HKT', sites='all')]
 
 
-def losses_of(cfg):
-    """Loss terms of one training step, and the model."""
-    model = prepared(cfg).train()
-    loader = torch.utils.data.DataLoader(
-        prepared_data(cfg), 2, collate_fn=lambda batch: batch)
-    data = model.data_preprocessor(collated(next(iter(loader))), True)
-    return model(**data, mode='loss'), model, data
-
-
-def collated(batch):
-    return {key: [sample[key] for sample in batch] for key in batch[0]}
-
-
-def prepared_data(cfg):
-    from mmengine.registry import DATASETS, DefaultScope
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        return DATASETS.build(cfg.train_dataloader.dataset)
+def step_of(cfg):
+    """The model of a config, and a batch to train it with."""
+    runner = RUNNERS.build(cfg)
+    runner.prepare(train=True)
+    model = runner.model.train()
+    batch = next(iter(runner.train_dataloader))
+    return model, model.data_preprocessor(batch, True)
 
 
 @pytest.mark.parametrize('child, parent', [(16, 8), (8, 16), (8, 32)])
 def test_different_output_strides(tmp_path, child, parent):
-    cfg = tiny_config(
-        tmp_path,
-        ALL,
-        child=tiny_model(stride=child),
-        parent=tiny_model(stride=parent, width=8))
-    losses, model, data = losses_of(cfg)
-    total, _ = model.parse_losses(losses)
+    model, data = step_of(
+        tiny_config(
+            tmp_path,
+            ALL,
+            child=tiny_model(stride=child),
+            parent=tiny_model(stride=parent, width=8)))
+    total, _ = model.parse_losses(model(**data, mode='loss'))
     total.backward()
     assert torch.isfinite(total)
     for name, parameter in model.named_parameters():
@@ -62,16 +55,19 @@ def test_different_output_strides(tmp_path, child, parent):
 def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
     """With nothing of the child mixed in these are the parent's own logits,
     resized to the labels."""
-    cfg = tiny_config(
-        tmp_path,
-        dict(type='mmhkt.HKT', attention=dict(mode='static', intensity=1.)),
-        child=tiny_model(stride=8))
-    cfg.parent.config.model = tiny_model(stride=8)
-    losses, model, data = losses_of(cfg)
+    model, data = step_of(
+        tiny_config(
+            tmp_path,
+            dict(
+                type='mmhkt.HKT', attention=dict(mode='static', intensity=1.)),
+            child=tiny_model(stride=8),
+            parent=tiny_model(stride=8)))
+    losses = model(**data, mode='loss')
     with torch.no_grad():
         logits = model.parent.network(model.parent.images(data['inputs']))
     labels = torch.stack([s.gt_sem_seg.data[0] for s in data['data_samples']])
     logits = F.interpolate(logits, size=(64, 64), mode='bilinear')
+    # mmsegmentation's mean is over all pixels, the ignored ones too.
     expected = F.cross_entropy(
         logits, labels, ignore_index=255, reduction='none').mean()
     torch.testing.assert_close(losses['hkt.parent_head.decode.loss_ce'],
@@ -80,54 +76,55 @@ def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
 
 @pytest.mark.parametrize('inherit', [False, True])
 def test_auxiliary_heads_judge_the_childs_own_features(tmp_path, inherit):
-    cfg = tiny_config(tmp_path, task=dict(inherit_auxiliary=inherit))
-    model = prepared(cfg).train()
-    calls = []
-    model.child.auxiliary_head.convs.register_forward_hook(
-        lambda *_: calls.append(1))
-    data = model.data_preprocessor(
-        collated([prepared_data(cfg)[i] for i in (0, 1)]), True)
+    model, data = step_of(
+        tiny_config(tmp_path, task=dict(inherit_auxiliary=inherit)))
+    calls = Counter()
+    for name, module in dict(
+            child=model.child.backbone.conv1,
+            parent=model.parent.network.backbone.conv1,
+            auxiliary=model.child.auxiliary_head.convs).items():
+        module.register_forward_hook(
+            lambda *_, name=name: calls.update([name]))
     names = list(model(**data, mode='loss'))
     assert 'native.aux.loss_ce' in names
     assert ('hkt.inherited.aux.loss_ce' in names) == inherit
     assert ('hkt.parent_head.aux.loss_ce' in names) == inherit
-    assert len(calls) == (3 if inherit else 1)
+    assert calls == dict(child=1, parent=1, auxiliary=3 if inherit else 1)
     assert model.child.with_auxiliary_head
 
 
 def test_dry_run_is_of_the_size_that_training_pads_to(tmp_path):
-    cfg = tiny_config(tmp_path, **{'model.data_preprocessor.size': (96, 64)})
-    assert prepared(cfg)._extraction.dissection.image_size == (96, 64)
+    model, data = step_of(
+        tiny_config(tmp_path, **{'model.data_preprocessor.size': (96, 64)}))
+    assert model._extraction.dissection.image_size == (96, 64)
+    assert data['inputs'].shape[2:] == (96, 64)
 
 
 def test_child_sees_the_same_whatever_the_method(tmp_path):
-    firsts = []
-    for method in ('mmhkt.Alone', 'mmhkt.HKT', 'mmhkt.LePoKet'):
+    losses = []
+    for method in ('mmhkt.Alone', 'mmhkt.LePoKet'):
         runner = run(tiny_config(tmp_path / method, method))
-        firsts.append(runner.message_hub.
-                      log_scalars['train/native.decode.loss_ce'].data[0][0])
-    assert len(set(firsts)) == 1
+        logged = runner.message_hub.log_scalars
+        losses.append(logged['train/native.decode.loss_ce'].data[0][0])
+    assert losses[0] == losses[1]
 
 
 def test_resumed_run_ends_the_same(tmp_path):
 
-    def cfg(name, **options):
-        return tiny_config(
-            tmp_path / name, 'mmhkt.LePoKet', **{
+    def go(name, **options):
+        run(
+            tiny_config(tmp_path / name, 'mmhkt.LePoKet', **{
                 'train_cfg.max_iters': 4,
-                'train_dataloader.num_workers': 1,
                 **options
-            })
+            }))
+        return tmp_path / name / 'run'
 
-    run(cfg('whole'))
-    run(cfg('cut'))
-    folder = tmp_path / 'cut' / 'run'
+    whole, cut = go('whole'), go('cut')
+    # As if it had been cut off after two iterations.
     for name in ('iter_4.pth', 'last_checkpoint', 'child.pth'):
-        (folder / name).unlink()
-    run(cfg('cut', resume=True))
-    one, other = (
-        read(tmp_path / name / 'run' / 'iter_4.pth')
-        for name in ('whole', 'cut'))
+        (cut / name).unlink()
+    go('cut', resume=True)
+    one, other = (read(folder / 'iter_4.pth') for folder in (whole, cut))
     assert same(one['state_dict'], other['state_dict'])
     assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])
 
@@ -202,6 +199,13 @@ def test_exported_child_is_the_plain_one(tmp_path):
         model.val_step(copy.deepcopy(batch))[0].seg_logits.data
         for model in (runner.model, plain))
     assert torch.equal(ours, theirs)
+
+
+def test_config_of_the_docs(tmp_path):
+    text = (REPO / 'docs/segmentation.md').read_text(encoding='utf-8')
+    path = tmp_path / 'child.py'
+    path.write_text(re.search(r'```python\n(.*?)```', text, re.DOTALL)[1])
+    assert load_config(path).model.backbone.depth == 18
 
 
 # ------------------------------------------------------------------- errors

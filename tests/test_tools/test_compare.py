@@ -296,6 +296,7 @@ def test_a_method_that_fails_and_a_parent_that_is_trained(
     assert found['methods'][0]['cost']['step'] > 0
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_in_one_line(environment, tmp_path):
     for args, message in [
         (('--seeds', 0, 0), 'not all different'),

@@ -35,7 +35,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mmhkt.utils.files import replaced, write_text
+from mmhkt.utils.files import write_text
 
 try:
     import nibabel
@@ -56,14 +56,14 @@ class Settings:
     """What decides how slices look.
 
     Attributes:
-        window (tuple[float, float]): HU that become 0 and 255.
+        window (list[float]): HU that become 0 and 255.
         spacing (float, optional): Of pixels, in mm, to which slices are
             resampled; None leaves them as they are.
         mask_affine (bool): Whether a mask has to lie where its volume does.
     """
-    window: Tuple[float, float] = (-200., 250.)
-    spacing: Optional[float] = None
-    mask_affine: bool = True
+    window: List[float]
+    spacing: Optional[float]
+    mask_affine: bool
 
 
 def parse_args(argv=None):
@@ -123,7 +123,7 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     args = parse_args(argv)
     settings = Settings(
-        tuple(args.window), args.spacing, not args.ignore_mask_affine)
+        list(args.window), args.spacing, not args.ignore_mask_affine)
     pairs = find(args.source)
     if not pairs:
         raise SystemExit('mmhkt: there is no volume-N.nii or .nii.gz in '
@@ -257,10 +257,10 @@ def convert(number: str, volume_file: Optional[Path],
         path.name: path.stat().st_size
         for path in (volume_file, mask_file)
     }
-    made_by = json.loads(json.dumps(asdict(settings)))
     if record_file.is_file():
         record = json.loads(record_file.read_text())
-        if record.pop('settings') == made_by and record['bytes'] == source:
+        made_by = record.pop('settings')
+        if made_by == asdict(settings) and record['bytes'] == source:
             return record
         record_file.unlink()
 
@@ -299,8 +299,8 @@ def convert(number: str, volume_file: Optional[Path],
             }))
     record_file.parent.mkdir(exist_ok=True)
     # Last, so that it marks the volume as done.
-    with replaced(record_file) as partial:
-        partial.write_text(json.dumps(dict(settings=made_by, **record)))
+    write_text(record_file,
+               json.dumps(dict(settings=asdict(settings), **record)))
     return record
 
 

@@ -1,8 +1,9 @@
 # 20 epochs, seconds to minutes on a CPU
 
-# optimizer
+# optimizer; without clipping LePoKet's learned intensity may run away
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4),
+    clip_grad=dict(max_norm=5.0))
 # learning policy: the cosine ends with the last epoch, whatever
 # `train_cfg.max_epochs` is
 param_scheduler = dict(
