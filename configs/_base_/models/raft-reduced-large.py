@@ -20,4 +20,4 @@ model = dict(
         flow_head_hidden_size=128,
         use_mask_predictor=True),
     iters_train=4,
-    iters_test=8)
+    iters_test=4)

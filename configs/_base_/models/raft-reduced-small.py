@@ -19,4 +19,4 @@ model = dict(
         flow_head_hidden_size=64,
         use_mask_predictor=False),
     iters_train=4,
-    iters_test=8)
+    iters_test=4)

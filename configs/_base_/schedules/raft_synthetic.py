@@ -8,16 +8,16 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='OneCycleLR',
     eta_max=1e-3,
-    total_steps=500,
+    total_steps=400,
     pct_start=0.05,
     anneal_strategy='linear',
     by_epoch=False)
 
 # train, val, test setting
-train_cfg = dict(by_epoch=False, max_iters=500, val_interval=250)
+train_cfg = dict(by_epoch=False, max_iters=400, val_interval=200)
 val_cfg = dict()
 test_cfg = dict()
 
 # NOTE: `auto_scale_lr` is for automatically scaling LR
 # based on the actual training batch size.
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)
