@@ -67,9 +67,8 @@ def test_new_method_appears_in_the_comparison(tmp_path):
             **os.environ, 'PYTHONPATH': str(tmp_path)
         })
     table = json.loads((tmp_path / 'work/comparison.json').read_text())
-    assert [m['name'] for m in table['methods']] == [
-        'alone', 'imitation', 'hkt'
-    ]
+    assert [m['name']
+            for m in table['methods']] == ['alone', 'imitation', 'hkt']
     for method in table['methods']:
         assert [run['state'] for run in method['runs']] == ['finished']
     log = (tmp_path / 'work/imitation/seed_0/log.txt').read_text()

@@ -83,8 +83,7 @@ def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
 def test_settings(method):
     """Those that all have are taken, and a misspelt one is not."""
     built, = build_methods(
-        dict(
-            type=method, sites='all', weights=dict(native=0.5), schedule=[]))
+        dict(type=method, sites='all', weights=dict(native=0.5), schedule=[]))
     assert built.sites_wanted == 'all'
     assert built.weights['native'] == 0.5
     with pytest.raises(ValueError, match='no setting "weigths".*weights'):

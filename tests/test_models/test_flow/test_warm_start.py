@@ -5,8 +5,7 @@ from torchvision.models.optical_flow import raft_large, raft_small
 from torchvision.models.optical_flow._utils import (make_coords_grid,
                                                     upsample_flow)
 
-from mmhkt.models.flow.warm_start import (carry_forward, in_cells,
-                                          starting_from)
+from mmhkt.models.flow.warm_start import carry_forward, in_cells, starting_from
 
 
 def raft_from(raft, image1, image2, updates, flow):
