@@ -1,5 +1,5 @@
 # make demo   compare ways to teach a child, on this machine's CPU
-# make test   run the tests
+# make test   run the tests, in two processes of one thread each (JOBS=2)
 # make env    only create the virtual environment that both use
 # make lint   check the style
 # make clean  remove the environment and what builds and tests left
@@ -11,6 +11,7 @@ VENV ?= .venv
 # The two are one choice: a torchvision built for another torch does not import.
 TORCH ?= torch==2.11.0 torchvision==0.26.0
 ARGS ?=
+JOBS ?= 2
 DEMO := configs/compare/distillers_resnet20_resnet8-narrow_digits.py
 
 PY := $(VENV)/bin/python
@@ -21,10 +22,11 @@ SOURCES := mmhkt tools tests configs setup.py
 .PHONY: demo test env lint clean
 
 demo: env
-	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs 2 $(ARGS)
+	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
 
 test: env
-	$(PY) -m pytest --durations=10 $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile \
+	    --durations=10 $(ARGS)
 
 env: $(STAMP)
 

@@ -92,6 +92,7 @@ EXTRAS = {
     'tests': [
         'nibabel',
         'pytest',
+        'pytest-xdist',
         'scikit-learn',
         'tensorboard',
         'setuptools>=70.1,<82',  # builds a wheel without the wheel package

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 RUNNERS = Registry(
@@ -35,5 +36,9 @@ MODELS = Registry(
     locations=['mmhkt.models', 'mmhkt.inheritance'])
 METRICS = Registry(
     'metric', parent=MMENGINE_METRICS, locations=['mmhkt.evaluation'])
+VISUALIZERS = Registry(
+    'visualizer',
+    parent=MMENGINE_VISUALIZERS,
+    locations=['mmhkt.visualization'])
 # How a child inherits: HKT, LePoKet, Alone, ...
 METHODS = Registry('method', scope='mmhkt', locations=['mmhkt.methods'])

@@ -13,7 +13,9 @@ from .entries import (ALONE, PARENT, RUNNER, Entry, entries_of_configs,
                       entries_of_methods, is_alone)
 
 RECORD = dict(type='mmhkt.RecordHook')
-SETTINGS = ('methods', 'seeds', 'reference', 'metric', 'rule', 'train_parent')
+EXAMPLES = 'mmhkt.ExamplesHook'
+SETTINGS = ('methods', 'seeds', 'reference', 'metric', 'rule', 'train_parent',
+            'examples')
 NEEDED = ('model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'val_cfg',
           'val_dataloader', 'val_evaluator')
 
@@ -24,6 +26,7 @@ class Run:
     entry: Entry
     seed: int
     folder: Path
+    examples: int = 0  # how many samples are drawn at the end
 
     @property
     def name(self) -> str:
@@ -43,7 +46,11 @@ class Run:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': self.seed}
         hooks = list(cfg.get('custom_hooks') or [])
         if RECORD not in hooks:
-            cfg.custom_hooks = [*hooks, RECORD]
+            hooks.append(RECORD)
+        # After the record, see the hook.
+        if self.examples:
+            hooks.append(dict(type=EXAMPLES, number=self.examples))
+        cfg.custom_hooks = hooks
         return cfg
 
 
@@ -58,13 +65,15 @@ class Plan:
     metric: Optional[str] = None
     rule: Optional[str] = None
     parent: Optional[Run] = None  # trained before all others
+    examples: int = 0  # how many samples each run draws
 
     @property
     def runs(self) -> List[Run]:
         """Seed by seed, so that what is finished is already paired."""
         return [
-            Run(entry, seed, Path(self.folder, entry.name, f'seed_{seed}'))
-            for seed in self.seeds for entry in self.entries
+            Run(entry, seed, Path(self.folder, entry.name, f'seed_{seed}'),
+                self.examples) for seed in self.seeds
+            for entry in self.entries
         ]
 
     @property
@@ -114,6 +123,7 @@ def make_plan(paths: Sequence[str],
         reference = _reference(settings['reference'], entries)
         entries = _restrict(entries, methods, reference)
         seeds = _seeds(settings['seeds'] if seeds is None else seeds)
+        examples = _examples(settings['examples'])
         higher_is_better(settings['metric'] or 'accuracy', settings['rule'])
         for entry in entries:
             if needs_parent(entry) and not entry.cfg.get('parent'):
@@ -124,7 +134,7 @@ def make_plan(paths: Sequence[str],
     except ValueError as error:
         raise ConfigError(f'comparison: {error}') from None
     return Plan(title, folder, entries, seeds, reference, settings['metric'],
-                settings['rule'], parent)
+                settings['rule'], parent, examples)
 
 
 def higher_is_better(metric: str, rule: Optional[str] = None) -> bool:
@@ -155,7 +165,12 @@ def _settings(given: dict, options: Sequence[str] = ()) -> dict:
             raise ConfigError(f'--cfg-options {option}: the methods are those '
                               'of comparison.methods')
     defaults = dict.fromkeys(SETTINGS)
-    return {**defaults, 'seeds': [0], 'train_parent': False, **given}
+    return {
+        **defaults, 'seeds': [0],
+        'train_parent': False,
+        'examples': 4,
+        **given
+    }
 
 
 def _reference(name: Optional[str], entries: Sequence[Entry]) -> Optional[str]:
@@ -186,6 +201,13 @@ def _seeds(seeds) -> List[int]:
         raise ConfigError(f'comparison: seeds {seeds} are '
                           f'{"not all different" if seeds else "missing"}')
     return seeds
+
+
+def _examples(number) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise ConfigError(f'comparison: examples={number!r} is no number of '
+                          'samples; 0 draws none')
+    return number
 
 
 def needs_parent(entry: Entry) -> bool:

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mmhkt.utils.config import ConfigError
 from mmhkt.utils.files import write_text
-from .plan import Plan
+from .plan import EXAMPLES, Plan
 
 
 def write_configs(plan: Plan) -> None:
@@ -32,7 +32,7 @@ def write_configs(plan: Plan) -> None:
                     f'settings, see {run.config_file}: '
                     f'{", ".join(keys[:8])}{", ..." * (len(keys) > 8)}. '
                     'Choose another --work-dir, or remove that folder')
-            if old.work_dir == cfg.work_dir:
+            if plain(old) == plain(cfg):
                 continue
         new.append((run, cfg))
     for run, cfg in new:
@@ -54,13 +54,20 @@ def plain(node: Any) -> Any:
 
 
 def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
-    """Settings that differ, other than where the folder lies."""
-    flat, others = _flat(plain(one)), _flat(plain(other))
+    """Settings that differ, other than where the folder lies and what is
+    drawn when the training is over."""
+    flat, others = (_flat(_without_examples(cfg)) for cfg in (one, other))
     moved = {'work_dir'} | ({'parent.checkpoint'} if plan.parent else set())
     return sorted(key for key in {
         **flat,
         **others
     } if key not in moved and flat.get(key, '') != others.get(key, ''))
+
+
+def _without_examples(cfg: Config) -> dict:
+    node = plain(cfg)
+    hooks = [h for h in node['custom_hooks'] if h['type'] != EXAMPLES]
+    return {**node, 'custom_hooks': hooks}
 
 
 def _flat(node: Any, prefix: str = '') -> dict:

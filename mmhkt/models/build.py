@@ -2,7 +2,7 @@
 import copy
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import MODELS, DefaultScope, Registry
 from torch import nn
 
 
@@ -20,5 +20,10 @@ def build_network(cfg: Config) -> nn.Module:
     model = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+    scope = cfg.get('default_scope')
+    if scope is None and isinstance(model.type, str):
+        # What a network names without a scope is of its own package, not of
+        # the one whose config happens to be in use.
+        scope = Registry.split_scope_key(model.type)[0]
+    with DefaultScope.overwrite_default_scope(scope):
         return MODELS.build(model)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from helpers import CONFIGS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmpretrain.models import ClsDataPreprocessor
 
 from mmhkt.models import Parent, Renormalise, channel_order_of
@@ -97,13 +98,15 @@ def test_copies_share_it(parent):
     assert copy.deepcopy(parent) is parent
 
 
-def test_inline_model():
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmseg'])
+def test_inline_model(scope):
     cfg = load_config(CONFIGS / 'alone/resnet8-narrow_digits.py')
     model = cfg.model.to_dict()
     model['type'] = 'mmpretrain.ImageClassifier'
     for part in ('neck', 'head'):
         model[part]['type'] = f'mmpretrain.{model[part]["type"]}'
-    parent = Parent(dict(model=model), random_weights=True)
+    with DefaultScope.overwrite_default_scope(scope):
+        parent = Parent(dict(model=model), random_weights=True)
     assert parent.channel_order is None
     assert parent.network.head.num_classes == 10
 
