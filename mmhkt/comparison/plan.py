@@ -48,7 +48,7 @@ class Run:
         if RECORD not in hooks:
             hooks.append(RECORD)
         # After the record, see the hook.
-        if self.examples:
+        if self.examples and EXAMPLES not in [h['type'] for h in hooks]:
             hooks.append(dict(type=EXAMPLES, number=self.examples))
         cfg.custom_hooks = hooks
         return cfg
@@ -72,8 +72,7 @@ class Plan:
         """Seed by seed, so that what is finished is already paired."""
         return [
             Run(entry, seed, Path(self.folder, entry.name, f'seed_{seed}'),
-                self.examples) for seed in self.seeds
-            for entry in self.entries
+                self.examples) for seed in self.seeds for entry in self.entries
         ]
 
     @property

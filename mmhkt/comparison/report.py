@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmhkt.utils.files import write_text
+from .examples import data_uri
 from .plots import draw
 from .statistics import add_statistics
 from .view import View, differences_by_seed
@@ -22,7 +23,7 @@ def write_report(summary: dict, folder: Path) -> List[Path]:
 
     Args:
         summary (dict): The comparison, finished or not; is not changed.
-        folder (Path): Where to.
+        folder (Path): Where to; pictures of examples are found there.
 
     Returns:
         list[Path]: ``comparison.json`` (with the statistics),
@@ -37,7 +38,7 @@ def write_report(summary: dict, folder: Path) -> List[Path]:
         json=json.dumps(summary, indent=2, ensure_ascii=False) + '\n',
         csv=render_csv(summary),
         md=render_markdown(summary),
-        html=render_html(summary))
+        html=render_html(summary, folder))
     paths = []
     for suffix, text in texts.items():
         paths.append(Path(folder) / f'comparison.{suffix}')
@@ -91,6 +92,9 @@ def render_markdown(summary: dict) -> str:
         lines += _md_table(
             ('method', 'seed', 'state', 'error'),
             [[_md(cell) for cell in row] for row in view.unfinished])
+    if view.examples:
+        lines += ['', '## Examples', '', _md(view.examples), '']
+        lines += [f'- `{path}`' for path in view.example_folders]
     lines += ['', '## Initial weights and batches', '', _md(view.fairness), '']
     lines += _md_table(('seed', 'initial weights', 'batches'),
                        [[_md(cell) for cell in row] for row in view.hashes])
@@ -103,11 +107,13 @@ def render_markdown(summary: dict) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def render_html(summary: dict) -> str:
-    """The same and the figures, in one page without scripts.
+def render_html(summary: dict, folder: Path = Path()) -> str:
+    """The same, the figures and the examples, in one page without scripts.
 
     Args:
         summary (dict): A comparison with its statistics.
+        folder (Path): What the examples' files are relative to. Defaults to
+            the current folder.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -117,6 +123,7 @@ def render_html(summary: dict) -> str:
         lstrip_blocks=True)
     environment.filters['python'] = lambda value: pprint.pformat(
         value, sort_dicts=False, width=72)
+    environment.filters['uri'] = lambda file: data_uri(Path(folder, file))
     # matplotlib has escaped the names in them.
     environment.filters['svg'] = Markup
     return environment.get_template('report.html').render(

@@ -66,7 +66,8 @@ def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
 
 def _without_examples(cfg: Config) -> dict:
     node = plain(cfg)
-    hooks = [h for h in node['custom_hooks'] if h['type'] != EXAMPLES]
+    hooks = node.get('custom_hooks') or []
+    hooks = [hook for hook in hooks if hook['type'] != EXAMPLES]
     return {**node, 'custom_hooks': hooks}
 
 

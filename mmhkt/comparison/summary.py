@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 from mmhkt.utils import nearest
 from mmhkt.utils.config import ConfigError
 from mmhkt.version import __version__
+from .examples import collect_examples
 from .fairness import check_fair, check_one_parent
 from .plan import Plan, Run, higher_is_better
 from .records import curve_of, error_of, read_record, state_of
@@ -70,7 +71,8 @@ def summarise(plan: Plan, command: str, jobs: int,
         deployed=dict(
             parameters=_common(known, 'parameters'),
             flops=(costs or {}).get('flops')),
-        methods=methods)
+        methods=methods,
+        examples=collect_examples(plan))
 
 
 def _check(plan: Plan, records: Dict[str, dict]) -> None:

@@ -217,6 +217,27 @@ class View:
         return rows
 
     @property
+    def examples(self) -> str:
+        """What pictures there are; '' where there are none."""
+        examples = self.summary.get('examples')
+        if not examples:
+            return ''
+        count = _count(len(examples['rows']), 'sample')
+        return (
+            f'{count}, spread evenly over the data set: what the child '
+            f'makes of {"them" if len(examples["rows"]) > 1 else "it"} after '
+            f'the last {self.unit}, seed {examples["seed"]}.')
+
+    @property
+    def example_folders(self) -> List[str]:
+        """Where the pictures lie."""
+        return list(
+            dict.fromkeys(
+                file.rpartition('/')[0]
+                for row in self.summary['examples']['rows']
+                for cell in row['cells'] for file in cell['files']))
+
+    @property
     def fairness(self) -> str:
         """What the hashes say."""
         checks = self.summary['fairness']

@@ -46,7 +46,10 @@ def test_runs_and_their_configs(config):
     base = plain(Config.fromfile(DIGITS))
     for run in plan.runs:
         cfg = plain(Config.fromfile(run.config_file))
-        assert cfg.pop('custom_hooks') == [dict(type='mmhkt.RecordHook')]
+        assert cfg.pop('custom_hooks') == [
+            dict(type='mmhkt.RecordHook'),
+            dict(type='mmhkt.ExamplesHook', number=4)
+        ]
         assert cfg.pop('work_dir') == str(run.folder)
         assert cfg.pop('method') == plain(run.entry.cfg.method)
         assert cfg.pop('randomness') == dict(
