@@ -1,9 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-"""Tiny trees of the flow data sets, in the formats of the real ones."""
+"""Tiny trees of the flow data sets, in the formats of the real ones, and a
+tiny training."""
+import uuid
+
 import cv2
 import mmcv
 import numpy as np
+from helpers import CONFIGS
 from PIL import Image
+
+from mmhkt.utils.config import load_config
 
 SIZE = (16, 24)
 
@@ -85,3 +91,37 @@ def write_hd1k_tree(root):
         name = f'000000_{i:04d}.png'
         write_frame(root / 'hd1k/hd1k_input/image_2' / name)
         write_flow(root / 'hd1k/hd1k_flow_gt/flow_occ' / name)
+
+
+def flow_config(work_dir,
+                method='mmhkt.Alone',
+                parent=None,
+                size=(40, 48),
+                **options):
+    """Two iterations of two rendered pairs; a random parent unless given."""
+    cfg = load_config(CONFIGS / 'alone/raft-reduced-small_synthetic.py')
+    cfg.method = dict(type=method) if isinstance(method, str) else method
+    cfg.parent = parent or dict(
+        config=str(CONFIGS / 'alone/raft-reduced-large_synthetic.py'),
+        random_weights=True)
+    cfg.merge_from_dict({
+        'model.iters_train': 2,
+        'model.iters_test': 2,
+        'train_cfg.max_iters': 2,
+        'train_cfg.val_interval': 2,
+        'train_dataloader.batch_size': 2,
+        'train_dataloader.dataset.length': 8,
+        'train_dataloader.dataset.size': size,
+        'val_dataloader.batch_size': 2,
+        'val_dataloader.dataset.length': 3,
+        'val_dataloader.dataset.size': size,
+        'param_scheduler.total_steps': 2,
+        'default_hooks.logger.interval': 1,
+        'log_level': 'WARNING',
+        'work_dir': str(work_dir),
+        **options
+    })
+    cfg.test_dataloader = cfg.val_dataloader
+    # mmengine's managers keep one state a name, also between runs.
+    cfg.experiment_name = uuid.uuid4().hex
+    return cfg

@@ -62,6 +62,7 @@ def _score(runner, parent: Parent) -> dict:
 def render(table) -> str:
     """A rich table as plain text, for log files too."""
     console = Console(width=120, color_system=None)
+    console.width = max(120, console.measure(table).maximum)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
-                    Tuple)
+                    Sequence, Tuple)
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmhkt.utils import nearest
-from .layout import Layout, features
+from .layout import Layout, features, pick, put
 
 # Ends a path that means what the module is given, not what it returns.
 INPUT = '@in'
@@ -47,12 +47,20 @@ class Dissection:
         image (Tensor): A normalised image batch (B, 3, H, W).
         role (str): What errors call the network, ``'child'`` or
             ``'parent'``.
+        backbone (str): Path of the module whose blocks are its stages.
+            Defaults to ``'backbone'``.
     """
 
-    def __init__(self, network: nn.Module, image: torch.Tensor, role: str):
+    def __init__(self,
+                 network: nn.Module,
+                 image: torch.Tensor,
+                 role: str,
+                 backbone: str = 'backbone'):
         assert not is_model_wrapper(network)
         self.network = network
         self.role = role
+        self.backbone = backbone
+        self.image = image
         self.image_size = tuple(image.shape[-2:])
         self.calls: List[Call] = []
         self._inputs: Dict[str, List[Call]] = {}
@@ -95,15 +103,8 @@ class Dissection:
             self.calls.append(call)
             return output
 
-        modules = dict(self.network.named_modules())
-        training = {m: m.training for m in modules.values()}
-        self.network.eval()
         try:
-            with torch.no_grad(), exchanged({
-                    m: partial(seen, n, m.forward)
-                    for n, m in modules.items()
-            }):
-                self.network(image)
+            self._run(image, seen)
         except Exception as error:
             size = 'x'.join(map(str, self.image_size))
             raise ValueError(
@@ -113,6 +114,18 @@ class Dissection:
                 (' It can be given another size by parent=dict(..., '
                  'input_size=(H, W)).' if self.role == 'parent' else '')
             ) from error
+
+    @torch.no_grad()
+    def _run(self, image: torch.Tensor, seen: Callable) -> None:
+        modules = dict(self.network.named_modules())
+        training = {m: m.training for m in modules.values()}
+        self.network.eval()
+        try:
+            with exchanged({
+                    m: partial(seen, n, m.forward)
+                    for n, m in modules.items()
+            }):
+                self.network(image)
         finally:
             for module, mode in training.items():
                 module.training = mode
@@ -188,16 +201,19 @@ class Dissection:
     def _by_name_without_root(self) -> List[str]:
         return [name for name in self._by_name if name]
 
+    def shape(self, site: str) -> Tuple[int, ...]:
+        """The shape of the tensor at a site."""
+        name, index = self.split(site)
+        return self._calls(name)[-1].shapes[-1 if index is None else index]
+
     def layout(self, site: str) -> Layout:
         """The layout of the feature at a site.
 
         Raises:
             ValueError: If the feature is none that can be inherited.
         """
-        name, index = self.split(site)
-        shape = self._calls(name)[-1].shapes[-1 if index is None else index]
         try:
-            return Layout.of(shape, self.image_size)
+            return Layout.of(self.shape(site), self.image_size)
         except ValueError as error:
             raise ValueError(f'The {self.role}\'s "{site}" cannot be a site: '
                              f'{error}.') from None
@@ -223,23 +239,77 @@ class Dissection:
         one.
         """
         start = self._by_name[name][0].start
-        finished = {
-            name
-            for name, calls in self._by_name.items()
-            if all(call.end < start for call in calls)
-        }
+        return self.largest(
+            name for name, calls in self._by_name.items()
+            if all(call.end < start for call in calls))
 
-        def inside_finished(call):
+    def largest(self, names: Iterable[str]) -> List[str]:
+        """Those modules of some that are not inside another one of them, in
+        the order in which they run."""
+        names = set(names)
+
+        def inside(call):
             while call.around is not None:
                 call = call.around
-                if call.name in finished:
+                if call.name in names:
                     return True
             return False
 
         return [
-            name for name in self._by_name if name in finished
-            and not all(map(inside_finished, self._by_name[name]))
+            name for name in self._by_name
+            if name in names and not all(map(inside, self._by_name[name]))
         ]
+
+    def unaffected(self, sites: Iterable[str]) -> List[str]:
+        """The modules that return the same whatever stands at some sites."""
+        before, after = (
+            self._sums(noise) for noise in ({}, dict.fromkeys(sites, 0)))
+        return [name for name in before if before[name] == after[name]]
+
+    def decisive(self, sites: Sequence[str], at: str) -> List[str]:
+        """Those of some sites whose feature still makes a difference where
+        the features at the others are given.
+
+        In a chain that is the last one; of parallel branches, each.
+
+        Args:
+            sites (Sequence[str]): The sites.
+            at (str): Where the difference is looked for.
+        """
+        at = self.split(at)[0]
+        fixed = dict.fromkeys(sites, 0)
+        before = self._sums(fixed)[at]
+        return [
+            site for site in sites if self._sums({
+                **fixed, site: 1
+            })[at] != before
+        ]
+
+    def _sums(self, noise: Dict[str, int]) -> Dict[str, List[float]]:
+        """What all modules return, as sums, with noise of some seed put in
+        the place of the features at some sites."""
+        by_module: Dict[str, list] = {}
+        for site, seed in noise.items():
+            name, index = self.split(site)
+            by_module.setdefault(name, []).append((index, seed))
+        sums: Dict[str, List[float]] = {}
+
+        def seen(name, forward, *args, **kwargs):
+            output = forward(*args, **kwargs)
+            sums.setdefault(name, []).extend(
+                feature.double().abs().sum().item()
+                for feature in features(output))
+            for index, seed in by_module.get(name, ()):
+                like = pick(output, index)
+                # Another one for each site and each run.
+                generator = torch.Generator().manual_seed(
+                    seed + 2 * len(sums[name]) + 1000 * (index or 0))
+                new = torch.randn(like.shape, generator=generator)
+                output = put(output, new.to(like), index)
+            return output
+
+        self._run(self.image, seen)
+        return sums
 
     def before_activation(self, name: str) -> str:
         """The site of a module's feature before the activation that the
@@ -282,11 +352,8 @@ class Dissection:
             if call.around is not None and not call.around.name
         ]
 
-    def stages(self, root: str = 'backbone') -> Dict[str, Layout]:
-        """The blocks that run one after another in a backbone.
-
-        Args:
-            root (str): The backbone's path. Defaults to ``'backbone'``.
+    def stages(self) -> Dict[str, Layout]:
+        """The blocks that run one after another in the backbone.
 
         Returns:
             dict[str, Layout]: Site -> layout of its feature, in the order of
@@ -298,7 +365,7 @@ class Dissection:
         modules = dict(self.network.named_modules())
         found = []
         for call in self.calls:
-            if (call.around is not None and call.around.name == root
+            if (call.around is not None and call.around.name == self.backbone
                     and len(modules[call.name]._modules) > 0):
                 layouts = self._maps_of(call)
                 if layouts:

@@ -2,7 +2,7 @@
 from contextlib import contextmanager
 from functools import partial
 from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
-                    Sequence)
+                    Sequence, Tuple)
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -33,6 +33,8 @@ class Extraction:
         logits_site (str): Where its logits are.
         once (Sequence[str]): Children of the network that it does without
             when it is run again. Defaults to none.
+        presets (dict[str, Sequence[str]], optional): Sites that have a name
+            in networks of this kind. Defaults to None.
     """
 
     def __init__(self,
@@ -40,18 +42,22 @@ class Extraction:
                  dissection: Dissection,
                  head_site: Optional[str],
                  logits_site: str,
-                 once: Sequence[str] = ()):
+                 once: Sequence[str] = (),
+                 presets: Optional[Dict[str, Sequence[str]]] = None):
         self.network = network
         self.dissection = dissection
         self.head_site = head_site
         self.logits_site = logits_site
         self.once = once
+        self.presets = presets or {}
         self._modules = dict(network.named_modules())
         self._norms = [
             m for m in self._modules.values() if isinstance(m, _BatchNorm)
         ]
         self._wanted: Dict[str, None] = {}
-        self._shortcuts: Dict[str, List[str]] = {}
+        # Modules to be mixed at -> which of them, and which others, a run
+        # takes from the record.
+        self._plans: Dict[frozenset, Tuple[List[str], List[str]]] = {}
         self._record: Dict[str, List[Any]] = {}
 
     def want(self, sites: Iterable[str], rerun: bool = False) -> None:
@@ -73,10 +79,25 @@ class Extraction:
                     raise ValueError(
                         f'The {self.dissection.role}\'s "{name}" can be read '
                         'but not be replaced; choose the output of a module.')
-            first = self.dissection.first(sites)
-            self._shortcuts[first] = self.dissection.finished_before(first)
-            names += self._shortcuts[first]
+            names += self._plan(sites)
         self._wanted.update(dict.fromkeys(names))
+
+    def _plan(self, sites: Sequence[str]) -> List[str]:
+        dissection = self.dissection
+        names = list(dict.fromkeys(dissection.split(s)[0] for s in sites))
+        if len(names) == 1 and dissection.runs(names[0]) == 1:
+            roots, shortcuts = names, dissection.finished_before(names[0])
+        else:
+            # Neither what a mixture leads to nor, in a loop, the same module
+            # further on can be taken from the record.
+            still = dissection.unaffected(sites)
+            roots = [name for name in names if name in still]
+            shortcuts = [
+                name for name in dissection.largest([*still, *names])
+                if name not in names
+            ]
+        self._plans[frozenset(names)] = roots, shortcuts
+        return shortcuts
 
     @contextmanager
     def record(self, mixers: Optional[Dict[str, Mixer]] = None) -> Iterator:
@@ -128,14 +149,14 @@ class Extraction:
             mixers (dict[str, Callable]): Site -> what to do to its feature.
         """
         exchange = {}
-        first = self.dissection.first(mixers)
-        for name in self._shortcuts[first]:
+        roots, shortcuts = self._planned(mixers)
+        for name in shortcuts:
             outputs = iter([output for output, _ in self._record[name]])
             exchange[self._modules[name]] = partial(_recorded, outputs)
 
         for name, changes in self._by_module(mixers).items():
             module = self._modules[name]
-            if name == first:
+            if name in roots:
                 outputs = [
                     self._unchanged(name, i)
                     for i in range(len(self._record[name]))
@@ -149,10 +170,24 @@ class Extraction:
             with self._without_once():
                 yield
 
-    def feature(self, site: str) -> Tensor:
-        """The recorded feature at a site."""
+    def _planned(self, mixers: Iterable[str]) -> Tuple[List[str], List[str]]:
+        """The plan for these sites. What is mixed beyond a plan, behind its
+        first site, is computed anew."""
+        names = {self.dissection.split(site)[0] for site in mixers}
+        first = self.dissection.first(mixers)
+        return self._plans[max(
+            (plan for plan in self._plans if first in plan and plan <= names),
+            key=len)]
+
+    def feature(self, site: str, call: int = -1) -> Tensor:
+        """The recorded feature at a site.
+
+        Args:
+            site (str): The site.
+            call (int): Of which run of its module. Defaults to -1, the last.
+        """
         name, index = self.dissection.split(site)
-        return pick(self._unchanged(name, -1), index)
+        return pick(self._unchanged(name, call), index)
 
     def _unchanged(self, name: str, call: int) -> Any:
         output, versions = self._record[name][call]

@@ -29,7 +29,8 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
     """Pair the layers of child and parent.
 
     Args:
-        sites (str | Sequence[dict]): A name in :data:`PRESETS`, or a list of
+        sites (str | Sequence[dict]): A name in :data:`PRESETS`, one that
+            networks of this kind have presets for, or a list of
             ``dict(child='module.path', parent='module.path')``. A path may
             end with ``'@in'``, for what the module is given.
 
@@ -53,11 +54,15 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
         TypeError: If ``sites`` is neither.
     """
     if isinstance(sites, str):
-        if sites not in PRESETS:
+        own = [name for name in child.presets if name in parent.presets]
+        if sites in own:
+            pairs = list(zip(child.presets[sites], parent.presets[sites]))
+        elif sites in PRESETS:
+            pairs = PRESETS[sites](child, parent)
+        else:
             raise ValueError(f'sites="{sites}" is unknown; '
-                             f'{nearest(sites, PRESETS)}, or a list of '
-                             "dict(child='path', parent='path').")
-        pairs = PRESETS[sites](child, parent)
+                             f'{nearest(sites, [*own, *PRESETS])}, or a list '
+                             "of dict(child='path', parent='path').")
     else:
         pairs = [_typed(site) for site in sites]
         if not pairs:
@@ -69,13 +74,15 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
     ]
 
 
-def _head(network: Extraction) -> str:
+def _head(network: Extraction) -> Sequence[str]:
+    if 'head' in network.presets:
+        return network.presets['head']
     if network.head_site is None:
         raise ValueError(
             f'No feature enters the head of the {network.dissection.role}, a '
             f'{type(network.network).__name__}, from a module of its own; '
             'type the sites.')
-    return network.head_site
+    return [network.head_site]
 
 
 def _typed(site: dict) -> tuple:
@@ -86,7 +93,7 @@ def _typed(site: dict) -> tuple:
 
 
 def _heads(child: Extraction, parent: Extraction) -> List[tuple]:
-    return [(_head(child), _head(parent))]
+    return list(zip(_head(child), _head(parent)))
 
 
 def _stages(child: Extraction, parent: Extraction) -> List[tuple]:

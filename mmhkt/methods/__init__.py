@@ -9,6 +9,7 @@ from .dist import DIST
 from .distiller import Distiller, LogitDistiller, PooledDistiller
 from .dkd import DKD
 from .fitnet import FitNet
+from .flow_imitation import FlowImitation
 from .hkt import HKT
 from .kd import KD
 from .lepoket import LePoKet
@@ -24,6 +25,6 @@ from .vid import VID
 
 __all__ = [
     'AT', 'Alone', 'CC', 'CRD', 'CWD', 'DIST', 'DKD', 'Distiller', 'FitNet',
-    'HKT', 'KD', 'LePoKet', 'LogitDistiller', 'MGD', 'Method', 'NST', 'OFD',
+    'FlowImitation', 'HKT', 'KD', 'LePoKet', 'LogitDistiller', 'MGD', 'Method', 'NST', 'OFD',
     'PKT', 'PooledDistiller', 'RKD', 'ReviewKD', 'SP', 'Step', 'VID'
 ]

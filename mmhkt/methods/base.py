@@ -36,7 +36,8 @@ class Method(BaseModule, metaclass=ABCMeta):
 
     # Whether there has to be a parent.
     needs_parent = True
-    default_sites = 'head'
+    # None: it looks at no features.
+    default_sites: Optional[str] = 'head'
     # 'native' is the child's own loss, computed whatever the method is.
     default_weights: Dict[str, float] = dict(native=1.0)
     default_schedule: Sequence[dict] = ()

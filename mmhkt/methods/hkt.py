@@ -26,7 +26,10 @@ class HKT(Method):
     brought back into the parent's width for that, a projection is learned.
 
     With several sites the mixture of each flows on through the child to the
-    next; the parent's head judges the mixture at the last one.
+    next; the parent's head judges the mixture at the last one, or, where
+    branches run beside each other, at the last one of each. A module that
+    runs several times, in a loop, is mixed each time with what the parent's
+    returned that time.
 
     The default differs from the paper in one point: no gradient flows
     through the gate's coefficient. ``attention=dict(gate_gradient=True)``
@@ -70,18 +73,30 @@ class HKT(Method):
                 '"parent_head" inherits nothing; give one of them a weight, '
                 "or use method=dict(type='mmhkt.Alone').")
         # A later site's mixture replaces whatever an earlier one led to.
-        last = parent.dissection.last(site.parent for site in sites)
-        self.last = [site.parent for site in sites].index(last)
+        last = [site.parent for site in sites]
+        if len(sites) > 1:
+            last = parent.dissection.decisive(
+                list(dict.fromkeys(last)), at=parent.logits_site)
         if self.weights['inherited'] == 0:
             # Nothing flows on, so that only what is judged has to be mixed.
-            sites, self.last = [sites[self.last]], 0
+            sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
+        self.calls = [
+            _calls(site, child.dissection, parent.dissection)
+            for site in sites
+        ]
+        self.judged: List[int] = []
         if judged:
             _check_classes(child, parent)
-            parent.want([last], rerun=True)
+            parent.want(last, rerun=True)
+            # Of two that share a parent's feature the later one.
+            self.judged = sorted({
+                site.parent: i
+                for i, site in enumerate(sites) if site.parent in last
+            }.values())
         child.want([site.child for site in sites], rerun=True)
         self.mixtures.extend(
-            Mixture(site, self.attention, to_parent=judged and i == self.last)
+            Mixture(site, self.attention, to_parent=i in self.judged)
             for i, site in enumerate(sites))
         first = child.dissection.first(site.child for site in sites)
         self.reruns = 'head' if (
@@ -120,12 +135,13 @@ class HKT(Method):
         return statistics
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
-        mixed = {}
+        # Of each site, one after each run of its module.
+        mixed: List[List[Tensor]] = [[] for _ in self.sites]
 
         def mix(i: int, q: Tensor) -> Tensor:
-            z = step.parent_feature(self.sites[i].parent)
-            mixed[i] = self.mixtures[i](q, z)
-            return mixed[i]
+            z = step.parent_feature(self.sites[i].parent, len(mixed[i]))
+            mixed[i].append(self.mixtures[i](q, z))
+            return mixed[i][-1]
 
         losses = {}
         if self.weight('inherited') > 0:
@@ -138,16 +154,20 @@ class HKT(Method):
                               step.inherited(f'{self.name}.inherited',
                                              mixers)))
         if self.weight('parent_head') > 0:
-            site, mixture = self.sites[self.last], self.mixtures[self.last]
-            if self.last not in mixed:
-                mix(self.last, step.child_feature(site.child))
-            feature = mixture.in_parent(mixed[self.last],
-                                        step.parent_feature(site.parent))
+            features = {}
+            for i in self.judged:
+                site = self.sites[i]
+                for call in range(len(mixed[i]), self.calls[i]):
+                    mix(i, step.child_feature(site.child, call))
+                features[site.parent] = [
+                    self.mixtures[i].in_parent(
+                        mixture, step.parent_feature(site.parent, call))
+                    for call, mixture in enumerate(mixed[i])
+                ]
             losses.update(
                 self.weighted(
                     'parent_head',
-                    step.judged(f'{self.name}.parent_head',
-                                {site.parent: feature})))
+                    step.judged(f'{self.name}.parent_head', features)))
         return losses
 
 
@@ -160,9 +180,20 @@ def _check_child_sites(sites: List[Site], child: Dissection) -> None:
                          'mixed with one parent feature only.')
 
 
+def _calls(site: Site, child: Dissection, parent: Dissection) -> int:
+    calls = child.runs(site.child), parent.runs(site.parent)
+    if calls[0] != calls[1]:
+        raise ValueError(
+            f'The child\'s "{site.child}" runs {calls[0]} times in a forward '
+            f'pass, the parent\'s "{site.parent}" {calls[1]} times, so that '
+            'they cannot be matched run by run; let both networks make as '
+            'many updates.')
+    return calls[0]
+
+
 def _check_classes(child: Extraction, parent: Extraction) -> None:
     classes = [
-        network.dissection.layout(network.logits_site).channels
+        network.dissection.shape(network.logits_site)[1]
         for network in (child, parent)
     ]
     if classes[0] != classes[1]:

@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -52,36 +52,47 @@ class Step:
         """
         return self._child_losses(term, mixers)
 
-    def judged(self, term: str, features: Dict[str, Tensor]) -> Losses:
+    def judged(self, term: str, features: Dict[str, List[Tensor]]) -> Losses:
         """The child's losses of the parent's logits on given features.
 
         Args:
             term (str): Name under which its logits are kept.
-            features (dict[str, Tensor]): Parent's site -> what stands there
-                in place of the parent's own feature. Its gradient flows into
-                these; the parent is frozen.
+            features (dict[str, list[Tensor]]): Parent's site -> what stands
+                there, at each run of its module, in place of the parent's
+                own feature. The gradient flows into these; the parent is
+                frozen.
         """
         self.run_parent()
         with self.parent.rerun({
-                site: _constant(feature)
-                for site, feature in features.items()
+                site: _given(values)
+                for site, values in features.items()
         }):
             logits = self.parent.network(self._parent_inputs)
         self.logits[term] = logits.detach()
-        with self.child.rerun({self.child.logits_site: _constant(logits)}):
+        with self.child.rerun({self.child.logits_site: _given([logits])}):
             return self.child.network(
                 self.inputs, self.data_samples, mode='loss')
 
-    def child_feature(self, site: str) -> Tensor:
-        """The child's own feature, with its graph."""
+    def child_feature(self, site: str, call: int = -1) -> Tensor:
+        """The child's own feature, with its graph.
+
+        Args:
+            site (str): The child's site.
+            call (int): Of which run of its module. Defaults to -1, the last.
+        """
         if not self._child_ran:
             self.native()
-        return self.child.feature(site)
+        return self.child.feature(site, call)
 
-    def parent_feature(self, site: str) -> Tensor:
-        """The parent's feature, without a graph."""
+    def parent_feature(self, site: str, call: int = -1) -> Tensor:
+        """The parent's feature, without a graph.
+
+        Args:
+            site (str): The parent's site.
+            call (int): Of which run of its module. Defaults to -1, the last.
+        """
         self.run_parent()
-        return self.parent.feature(site)
+        return self.parent.feature(site, call)
 
     def forget(self) -> None:
         """Let go of all features, so that their memory is free."""
@@ -116,5 +127,6 @@ class Step:
         return losses
 
 
-def _constant(value: Tensor) -> Mixer:
-    return lambda _: value
+def _given(values: List[Tensor]) -> Mixer:
+    rest = iter(values)
+    return lambda _: next(rest)

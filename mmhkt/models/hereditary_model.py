@@ -60,6 +60,7 @@ class HereditaryModel(BaseModel):
         child.want([child.logits_site], rerun=True)
         parent = None
         if self.parent is not None:
+            self.task.match(self.parent.network)
             # Held by the parent, which copies of this model share.
             parent = self.parent.extraction = _extraction(
                 task_of(self.parent.network), self.parent.images(image),
@@ -70,7 +71,8 @@ class HereditaryModel(BaseModel):
                 if parent is None:
                     raise ValueError(
                         f'{type(method).__name__} needs a parent.')
-                sites = find_sites(method.sites_wanted, child, parent)
+                if method.sites_wanted is not None:
+                    sites = find_sites(method.sites_wanted, child, parent)
             method.connect(sites, child, parent)
 
     def forward(self,
@@ -199,9 +201,9 @@ def _keep_child_only(model: HereditaryModel, state_dict: dict, prefix: str,
 
 def _extraction(task: Task, image: Tensor, role: str) -> Extraction:
     image = image.to(next(task.network.parameters()).device)
-    dissection = Dissection(task.network, image, role)
+    dissection = Dissection(task.network, image, role, task.backbone)
     return Extraction(task.network, dissection, task.head_site(dissection),
-                      task.logits_site(dissection), task.once())
+                      task.logits_site(dissection), task.once(), task.presets)
 
 
 def _number(methods: Sequence[Method]) -> None:

@@ -158,9 +158,10 @@ class Renormalise(nn.Module):
                              ((mean - new_mean) / new_std).float().view(shape))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Args: images (Tensor): (B, 3, H, W)."""
+        """Args: images (Tensor): (B, 3, H, W), or (B, 6, H, W) of pairs."""
         if self.flip:
-            images = images.flip(1)
+            # Of each frame of a pair on its own.
+            images = images.unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
         if self.same:
             return images
         return images * self.scale + self.shift

@@ -195,16 +195,16 @@ def test_finished_before_with_a_module_that_runs_again():
     assert dissection.finished_before('two') == ['one']
 
 
-def test_stages(dissection):
+def test_stages(net, dissection):
     # composite modules that the backbone calls; the stem is a convolution
     assert dissection.stages() == {
         'backbone.layer1': Layout('map', 4, (8, 8), 0, 2.),
         'backbone.layer2': Layout('map', 8, (4, 4), 0, 4.),
     }
-    assert list(dissection.stages('backbone.layer1')) == [
-        'backbone.layer1.0', 'backbone.layer1.1'
-    ]
-    assert dissection.stages('body') == {}
+    image = torch.rand(2, 3, 16, 16)
+    inner = Dissection(net, image, 'child', backbone='backbone.layer1')
+    assert list(inner.stages()) == ['backbone.layer1.0', 'backbone.layer1.1']
+    assert Dissection(net, image, 'child', backbone='body').stages() == {}
 
 
 class Branches(nn.Module):

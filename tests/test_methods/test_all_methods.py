@@ -2,22 +2,41 @@
 """What holds for every registered method, and so for the next one too."""
 import pytest
 import torch
+from flow_helpers import flow_config
 from helpers import digits_config, prepared, read, run, same
 from mmengine.config import Config
-from mmpretrain import get_model
 
 import mmhkt.methods  # noqa: F401  fills the registry
+from mmhkt.models import build_network
 from mmhkt.registry import METHODS
 from mmhkt.runner.inheritance_runner import build_methods
 
 ALL = [f'mmhkt.{name}' for name in METHODS.module_dict]
+# Those that only networks of optical flow can have.
+OF_FLOW = ['mmhkt.FlowImitation']
+
+
+def config_of(folder, method, **options):
+    """Two epochs of four iterations, of digits where they will do."""
+    if method not in OF_FLOW:
+        return digits_config(folder, method, **options)
+    cfg = flow_config(
+        folder, method, **{
+            'train_dataloader.sampler.type': 'DefaultSampler',
+            'param_scheduler.total_steps': 8,
+            'default_hooks.checkpoint.by_epoch': True,
+            'default_hooks.checkpoint.interval': 1,
+            **options
+        })
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=2)
+    return cfg
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('method', ALL)
 def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
     whole = tmp_path / 'whole'
-    runner = run(digits_config(whole, method))
+    runner = run(config_of(whole, method))
     logged = runner.message_hub.log_scalars
     mine = [
         name for name in logged
@@ -32,10 +51,10 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
 
     # As if it had been cut off after the first epoch.
     cut = tmp_path / 'cut'
-    run(digits_config(cut, method))
+    run(config_of(cut, method))
     for name in ('epoch_2.pth', 'last_checkpoint', 'child.pth'):
         (cut / name).unlink()
-    run(digits_config(cut, method, resume=True))
+    run(config_of(cut, method, resume=True))
     one, other = (read(folder / 'epoch_2.pth') for folder in (whole, cut))
     assert same(one['state_dict'], other['state_dict'])
     assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])
@@ -43,10 +62,10 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
         other['message_hub']['log_scalars'].keys())
 
     exported = read(whole / 'child.pth')
-    plain = get_model(Config.fromfile(whole / 'child.py'))
+    plain = build_network(Config.fromfile(whole / 'child.py'))
     plain.load_state_dict(exported['state_dict'], strict=True)
     assert same(exported['state_dict'], one['state_dict'])
-    images = torch.randn(4, 3, 32, 32)
+    images = torch.randn(4, 6 if method in OF_FLOW else 3, 32, 32)
     runner.model.child.eval()
     plain.eval()
     with torch.no_grad():
@@ -55,7 +74,7 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
 
 @pytest.mark.parametrize('method', ALL)
 def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
-    model = prepared(digits_config(tmp_path, method, resume=False))
+    model = prepared(config_of(tmp_path, method, resume=False))
     if model.parent is None:
         assert not model.transfer_parameters()
         return
@@ -82,9 +101,10 @@ def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
 @pytest.mark.parametrize('method', ALL)
 def test_settings(method):
     """Those that all have are taken, and a misspelt one is not."""
+    sites = dict(sites='all') if method not in OF_FLOW else {}
     built, = build_methods(
-        dict(type=method, sites='all', weights=dict(native=0.5), schedule=[]))
-    assert built.sites_wanted == 'all'
+        dict(type=method, weights=dict(native=0.5), schedule=[], **sites))
+    assert built.sites_wanted == sites.get('sites')
     assert built.weights['native'] == 0.5
     with pytest.raises(ValueError, match='no setting "weigths".*weights'):
         build_methods(dict(type=method, weigths=dict(native=0.5)))
@@ -92,5 +112,5 @@ def test_settings(method):
 
 def _loader(folder, method):
     from mmhkt.registry import RUNNERS
-    runner = RUNNERS.build(digits_config(folder, method))
+    runner = RUNNERS.build(config_of(folder, method))
     return runner.build_dataloader(runner._train_dataloader)

@@ -362,7 +362,7 @@ def test_the_last_site_is_judged_by_the_parents_head():
     ]
     model = stages_model(HKT(sites=sites)).eval()
     method = model.methods[0]
-    assert method.last == 0
+    assert method.judged == [0]
     assert method.mixtures[0].back is not None
     assert method.mixtures[1].back is None
     found = losses_of(model)['hkt.parent_head.loss']

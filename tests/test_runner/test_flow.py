@@ -1,42 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Flow networks trained by mmengine's runner and by ours."""
-import uuid
-
 import pytest
 import torch
-from helpers import CONFIGS, read, run
+from flow_helpers import flow_config
+from helpers import read, run
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmhkt.models import RAFT, HereditaryModel, build_network
 from mmhkt.models.flow import build_raft
-from mmhkt.utils.config import load_config
-
-
-def flow_config(work_dir, size=(40, 48), **options):
-    """Two iterations of two rendered pairs."""
-    cfg = load_config(CONFIGS / 'alone/raft-reduced-small_synthetic.py')
-    cfg.merge_from_dict({
-        'model.iters_train': 2,
-        'model.iters_test': 2,
-        'train_cfg.max_iters': 2,
-        'train_cfg.val_interval': 2,
-        'train_dataloader.batch_size': 2,
-        'train_dataloader.dataset.length': 8,
-        'train_dataloader.dataset.size': size,
-        'val_dataloader.batch_size': 2,
-        'val_dataloader.dataset.length': 3,
-        'val_dataloader.dataset.size': size,
-        'param_scheduler.total_steps': 2,
-        'default_hooks.logger.interval': 1,
-        'log_level': 'WARNING',
-        'work_dir': str(work_dir),
-        **options
-    })
-    cfg.test_dataloader = cfg.val_dataloader
-    # mmengine's managers keep one state a name, also between runs.
-    cfg.experiment_name = uuid.uuid4().hex
-    return cfg
 
 
 def test_ours_and_the_checkpoint_law(tmp_path):

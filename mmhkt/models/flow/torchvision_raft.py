@@ -1,11 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """torchvision's RAFT: its sizes, its weights, and what it lacks here."""
 import inspect
+from collections import OrderedDict
 from contextlib import nullcontext
 from typing import Dict, Optional, Union
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import BatchNorm2d, InstanceNorm2d
 from torchvision.models.optical_flow import raft as torchvision_raft
 
@@ -28,6 +29,26 @@ SETTINGS = [
     if parameter.kind == parameter.KEYWORD_ONLY
     and parameter.default is parameter.empty
 ]
+
+
+class Parts(nn.Module):
+    """The two parts of what a context encoder returns, as modules.
+
+    Args:
+        hidden (int): Channels, the first ones, that the hidden state begins
+            with; the rest is the context, the same in all updates.
+    """
+
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.size = hidden
+        self.hidden = nn.Identity()
+        self.context = nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Args: features (Tensor): (B, C, H, W)."""
+        hidden, context = features.tensor_split([self.size], dim=1)
+        return torch.cat([self.hidden(hidden), self.context(context)], dim=1)
 
 
 class PlainRAFT(torchvision_raft.RAFT):
@@ -92,7 +113,13 @@ def build_raft(size: Union[str, dict]) -> PlainRAFT:
         built = SIZES[one_of('The size of RAFT', size, SIZES)][0]()
     else:
         built = torchvision_raft._raft(**_checked(size))
-    return PlainRAFT(**dict(built.named_children()))
+    children = dict(built.named_children())
+    # torchvision's encoder is a sequence in all but its type.
+    children['context_encoder'] = nn.Sequential(
+        OrderedDict(
+            **dict(built.context_encoder.named_children()),
+            parts=Parts(built.update_block.hidden_state_size)))
+    return PlainRAFT(**children)
 
 
 def _checked(size: dict) -> dict:

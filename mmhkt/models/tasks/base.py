@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from abc import ABCMeta, abstractmethod
-from typing import Callable, Optional, Sequence
+from typing import Callable, Dict, Optional, Sequence
 
 from torch import Tensor, nn
 
@@ -19,6 +19,10 @@ class Task(metaclass=ABCMeta):
     networks: str
     # Whether images get their final size only as the training does it.
     padded_in_training = False
+    # Where the modules are whose blocks make its stages.
+    backbone = 'backbone'
+    # Sites that have a name of their own in such networks.
+    presets: Dict[str, Sequence[str]] = {}
 
     def __init__(self, network: nn.Module):
         self.network = network
@@ -52,6 +56,13 @@ class Task(metaclass=ABCMeta):
     @abstractmethod
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in % of logits, None where there is none."""
+
+    def match(self, parent: nn.Module) -> None:
+        """Make a parent run as the network does. Defaults to nothing.
+
+        Args:
+            parent (nn.Module): The parent's network.
+        """
 
     def once(self) -> Sequence[str]:
         """Children of the network that run with its own features only, not

@@ -6,11 +6,29 @@ from mmhkt.models.flow import RAFT
 from .base import Task
 
 
+# What the recurrent part is given: the features that are correlated, and the
+# two parts of what the context encoder returns.
+ENCODERS = ('raft.feature_encoder', 'raft.context_encoder.parts.hidden',
+            'raft.context_encoder.parts.context')
+
+
 class OpticalFlow(Task):
-    """Where a flow network keeps what can be inherited."""
+    """Where a flow network keeps what can be inherited.
+
+    As ``sites``, ``'2hkt'`` are the outputs of both encoders, ``'3hkt'``
+    these and the hidden state after each update. The papers name two and
+    three places without defining them; this is our reading. ``'stages'`` and
+    what is made of them are of the feature encoder.
+    """
 
     name = 'optical flow'
     networks = 'mmhkt.RAFT'
+    backbone = 'raft.feature_encoder'
+    presets = {
+        'head': ENCODERS,
+        '2hkt': ENCODERS,
+        '3hkt': (*ENCODERS, 'raft.update_block.recurrent_block'),
+    }
 
     @staticmethod
     def owns(network: nn.Module) -> bool:
@@ -23,9 +41,13 @@ class OpticalFlow(Task):
         return 'raft'
 
     def head_site(self, dissection: Dissection) -> None:
-        """None: what the flow head is given, the hidden state, is different
-        in each update."""
+        """None: there are several, ``presets['head']``."""
         return None
+
+    def match(self, parent: nn.Module) -> None:
+        """Let a parent make as many updates as the child, so that what they
+        return can be compared update by update."""
+        parent.iters_train = self.network.iters_train
 
     def score(self, logits: Tensor, data_samples: list) -> None:
         """None: flow has no accuracy; the losses bring an error, ``epe``."""
