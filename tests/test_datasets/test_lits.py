@@ -1,30 +1,23 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """The converter of LiTS and the data set that reads what it writes."""
 import hashlib
-import importlib.util
 import json
-import sys
 
 import cv2
 import numpy as np
 import pytest
-from helpers import REPO
 
 from mmhkt.datasets import LiTSDataset, LoadSlices
 
-nib = pytest.importorskip('nibabel', reason='nibabel is not installed')
+pytest.importorskip('nibabel', reason='nibabel is not installed')
+
+from lits_helpers import (convert, load_tool, pair, read_crop,  # noqa: E402
+                          save)
 
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location(
-        'lits_converter', REPO / 'tools/dataset_converters/lits.py')
-    module = importlib.util.module_from_spec(spec)
-    # Processes look up by this name what they are to do.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return load_tool()
 
 
 def voxels(seed=0, shape=(6, 5, 4)):
@@ -37,36 +30,13 @@ def voxels(seed=0, shape=(6, 5, 4)):
     return hu, labels
 
 
-def save(path, array, affine=None, codes='RAS', spacing=(1, 1, 1)):
-    """Write an array, given by axes to the right, front and head, with other
-    axes."""
-    affine = np.diag([*spacing, 1.]) if affine is None else affine
-    image = nib.Nifti1Image(array, affine)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    there = nib.orientations.axcodes2ornt(codes)
-    nib.save(
-        image.as_reoriented(
-            nib.orientations.ornt_transform(
-                nib.orientations.axcodes2ornt('RAS'), there)), path)
-
-
-def pair(folder, number, hu, labels, suffix='.nii.gz', **kwargs):
-    save(folder / f'volume-{number}{suffix}', hu, **kwargs)
-    save(folder / f'segmentation-{number}{suffix}', labels, **kwargs)
-
-
-def convert(tool, source, out, *args):
-    tool.main([str(source), str(out), '--workers', '2', *map(str, args)])
-    return json.loads((out / 'manifest.json').read_text())
-
-
 def image(out, number, z, kind='images'):
     return cv2.imread(
         str(out / kind / str(number) / f'{z:04d}.png'), cv2.IMREAD_UNCHANGED)
 
 
 @pytest.mark.parametrize('codes', ['RAS', 'LPS', 'LAS', 'SRA', 'PIR'])
-def test_slices_by_hand(tool, tmp_path, codes):
+def test_slices_by_hand(tmp_path, codes):
     """However the axes lie: slices to the head, rows to the back, columns to
     the left, and the window."""
     hu, labels = voxels()
@@ -77,7 +47,7 @@ def test_slices_by_hand(tool, tmp_path, codes):
         labels,
         codes=codes,
         spacing=(0.5, 0.75, 2.))
-    manifest = convert(tool, tmp_path / 'in', tmp_path / 'out')
+    manifest = convert(tmp_path / 'in', tmp_path / 'out')
     entry = manifest['volumes']['117']
     assert entry['slices'] == 4 and entry['size'] == [5, 6]
     assert entry['spacing'] == [0.75, 0.5, 2.]
@@ -97,13 +67,13 @@ def test_slices_by_hand(tool, tmp_path, codes):
                                                            (mask == 2).sum()]
 
 
-def test_window_and_spacing_are_settable(tool, tmp_path):
+def test_window_and_spacing_are_settable(tmp_path):
     hu = np.full((8, 8, 2), 50, np.int16)
     hu[:4] = 150
     labels = (hu == 50).astype(np.uint8)
     pair(tmp_path / 'in', 1, hu, labels, spacing=(0.5, 1., 3.))
-    manifest = convert(tool, tmp_path / 'in', tmp_path / 'out', '--window',
-                       '-50', '150', '--spacing', '2')
+    manifest = convert(tmp_path / 'in', tmp_path / 'out', '--window', '-50',
+                       '150', '--spacing', '2')
     entry = manifest['volumes']['1']
     # Right to left: first the half of 50 HU.
     assert entry['size'] == [4, 2] and entry['spacing'] == [2., 2., 3.]
@@ -112,9 +82,9 @@ def test_window_and_spacing_are_settable(tool, tmp_path):
     assert manifest['settings']['window'] == [-50., 150.]
 
 
-def test_manifest_has_checksums(tool, tmp_path):
+def test_manifest_has_checksums(tmp_path):
     pair(tmp_path / 'in', 3, *voxels())
-    manifest = convert(tool, tmp_path / 'in', tmp_path / 'out')
+    manifest = convert(tmp_path / 'in', tmp_path / 'out')
     sums = manifest['volumes']['3']['sha256']
     for kind in ('volume', 'segmentation'):
         content = (tmp_path / 'in' / f'{kind}-3.nii.gz').read_bytes()
@@ -137,29 +107,29 @@ def test_split_by_patient_with_a_seed(tool):
     assert tool.split(['7'], 0.15, 0.15, seed=0) == {'7': 'train'}
 
 
-def test_resumes(tool, tmp_path):
+def test_resumes(tmp_path):
     for number in range(3):
         pair(tmp_path / 'in', number, *voxels(number))
-    first = convert(tool, tmp_path / 'in', tmp_path / 'out')
+    first = convert(tmp_path / 'in', tmp_path / 'out')
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / 'out').rglob('*')}
 
     # As if it had been killed while it wrote volume 1.
     (tmp_path / 'out/volumes/1.json').unlink()
     (tmp_path / 'out/manifest.json').unlink()
     (tmp_path / 'out/images/1/0002.png').write_bytes(b'half')
-    assert convert(tool, tmp_path / 'in', tmp_path / 'out') == first
+    assert convert(tmp_path / 'in', tmp_path / 'out') == first
     for path, time in files.items():
         again = path.stat().st_mtime_ns != time
         if path.is_file() and path.name != 'manifest.json':
             assert again == ('1' in (path.parent.name, path.stem))
 
     # What it was asked for has changed, or the source.
-    wide = convert(tool, tmp_path / 'in', tmp_path / 'out', '--window', '-500',
+    wide = convert(tmp_path / 'in', tmp_path / 'out', '--window', '-500',
                    '500')
     assert (wide['volumes']['0']['sha256']['images']
             != first['volumes']['0']['sha256']['images'])
     pair(tmp_path / 'in', 0, *voxels(9, (6, 5, 7)))
-    assert convert(tool, tmp_path / 'in',
+    assert convert(tmp_path / 'in',
                    tmp_path / 'out')['volumes']['0']['slices'] == 7
 
 
@@ -225,7 +195,7 @@ MISTAKES = {
 }
 
 
-def test_what_cannot_be_used_is_reported(tool, tmp_path, capsys):
+def test_what_cannot_be_used_is_reported(tmp_path, capsys):
     """Each by name, with what is wrong; the rest is converted."""
     source = tmp_path / 'in'
     for number, mistake in enumerate(MISTAKES, 100):
@@ -236,7 +206,7 @@ def test_what_cannot_be_used_is_reported(tool, tmp_path, capsys):
             path.rename(source / name)
     pair(source, 1, *voxels())
     with pytest.raises(SystemExit) as status:
-        convert(tool, source, tmp_path / 'out')
+        convert(source, tmp_path / 'out')
     assert status.value.code == 1
     printed = capsys.readouterr().out
     for number, message in enumerate(MISTAKES.values(), 100):
@@ -246,22 +216,22 @@ def test_what_cannot_be_used_is_reported(tool, tmp_path, capsys):
     assert len(manifest['unusable']) == len(MISTAKES)
 
 
-def test_affine_of_a_mask_can_be_ignored(tool, tmp_path):
+def test_affine_of_a_mask_can_be_ignored(tmp_path):
     apart(tmp_path / 'in', *voxels())
-    assert '8' in convert(tool, tmp_path / 'in', tmp_path / 'out',
+    assert '8' in convert(tmp_path / 'in', tmp_path / 'out',
                           '--ignore-mask-affine')['volumes']
 
 
-def test_one_number_twice(tool, tmp_path):
+def test_one_number_twice(tmp_path):
     for batch in ('one', 'two'):
         pair(tmp_path / 'in' / batch, 1, *voxels())
     with pytest.raises(SystemExit, match='are of one number; remove one'):
-        convert(tool, tmp_path / 'in', tmp_path / 'out')
+        convert(tmp_path / 'in', tmp_path / 'out')
 
 
-def test_nothing_to_convert(tool, tmp_path):
+def test_nothing_to_convert(tmp_path):
     with pytest.raises(SystemExit, match='no volume-N.nii or'):
-        convert(tool, tmp_path, tmp_path / 'out')
+        convert(tmp_path, tmp_path / 'out')
 
 
 @pytest.mark.parametrize('args', [('--window', '5', '5'), ('--spacing', '0'),
@@ -277,14 +247,13 @@ def test_impossible_arguments(tool, args, capsys):
 
 
 @pytest.fixture(scope='module')
-def root(tool, tmp_path_factory):
+def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp('lits')
     for number in range(3):
         hu, labels = voxels(number)
         labels[..., 2] = 0
         pair(folder / 'in', number, hu, labels)
-    convert(tool, folder / 'in', folder / 'out', '--val', '0.34', '--test',
-            '0')
+    convert(folder / 'in', folder / 'out', '--val', '0.34', '--test', '0')
     return folder / 'out'
 
 
@@ -343,14 +312,11 @@ def test_slices_that_are_not_there(tmp_path):
         LoadSlices().transform(dict(img_paths=[path]))
 
 
-def test_real_volume(tool, tmp_path, lits_crop):
+def test_real_volume(tmp_path, lits_crop):
     """The liver of LiTS' volume 117, against NumPy."""
-    hu, labels = (np.fromfile(
-        lits_crop / f'{name}_117.mrc', kind,
-        offset=1024).reshape(128, 128, 128)
-                  for name, kind in (('img', np.float32), ('lab', np.int16)))
+    hu, labels = read_crop(lits_crop)
     pair(tmp_path / 'in', 117, hu, labels.astype(np.uint8), suffix='.nii')
-    manifest = convert(tool, tmp_path / 'in', tmp_path / 'out')
+    manifest = convert(tmp_path / 'in', tmp_path / 'out')
     entry = manifest['volumes']['117']
     assert [sum(c) for c in entry['labels']] == [485268, 130083]
     window = np.rint((hu.clip(-200, 250) + 200) * (255 / 450))

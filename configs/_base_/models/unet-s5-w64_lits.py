@@ -2,8 +2,12 @@
 # channel (2.5-D input: set model.backbone.in_channels)
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 loss_decode = [
-    dict(type='CrossEntropyLoss', loss_name='loss_ce'),
-    dict(type='DiceLoss', loss_name='loss_dice')
+    # unweighted, tumours are taken for background for hundreds of iterations
+    dict(
+        type='CrossEntropyLoss',
+        loss_name='loss_ce',
+        class_weight=[1.0, 1.0, 4.0]),
+    dict(type='DiceLoss', loss_name='loss_dice', use_sigmoid=False)
 ]
 model = dict(
     type='EncoderDecoder',

@@ -1,0 +1,59 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""The converter of LiTS, and volumes for it."""
+import importlib.util
+import json
+import sys
+
+import nibabel as nib
+import numpy as np
+from helpers import REPO
+
+NAME = 'lits_converter'
+
+
+def load_tool():
+    """The converter as a module."""
+    if NAME not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            NAME, REPO / 'tools/dataset_converters/lits.py')
+        # Processes look up by this name what they are to do.
+        sys.modules[NAME] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[NAME])
+    return sys.modules[NAME]
+
+
+def save(path, array, affine=None, codes='RAS', spacing=(1, 1, 1)):
+    """Write an array, given by axes to the right, front and head, with other
+    axes."""
+    affine = np.diag([*spacing, 1.]) if affine is None else affine
+    image = nib.Nifti1Image(array, affine)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    there = nib.orientations.axcodes2ornt(codes)
+    nib.save(
+        image.as_reoriented(
+            nib.orientations.ornt_transform(
+                nib.orientations.axcodes2ornt('RAS'), there)), path)
+
+
+def pair(folder, number, hu, labels, suffix='.nii.gz', **kwargs):
+    save(folder / f'volume-{number}{suffix}', hu, **kwargs)
+    save(folder / f'segmentation-{number}{suffix}', labels, **kwargs)
+
+
+def convert(source, out, *args, workers=2):
+    """Convert and return the manifest."""
+    load_tool().main([
+        str(source),
+        str(out), '--workers',
+        str(workers), *[str(arg) for arg in args]
+    ])
+    return json.loads((out / 'manifest.json').read_text())
+
+
+def read_crop(folder):
+    """HU and labels of the crop of LiTS, (128, 128, 128) each."""
+    return [
+        np.fromfile(folder / f'{name}_117.mrc', kind,
+                    offset=1024).reshape(128, 128, 128)
+        for name, kind in (('img', np.float32), ('lab', np.int16))
+    ]
