@@ -123,6 +123,8 @@ def make_plan(paths: Sequence[str],
         entries = _restrict(entries, methods, reference)
         seeds = _seeds(settings['seeds'] if seeds is None else seeds)
         examples = _examples(settings['examples'])
+        if settings['metric'] is None and settings['rule'] is None:
+            settings.update(_best_by(cfgs[0]))
         higher_is_better(settings['metric'] or 'accuracy', settings['rule'])
         for entry in entries:
             if needs_parent(entry) and not entry.cfg.get('parent'):
@@ -170,6 +172,16 @@ def _settings(given: dict, options: Sequence[str] = ()) -> dict:
         'examples': 4,
         **given
     }
+
+
+def _best_by(cfg: Config) -> dict:
+    """Metric and rule by which the config keeps its best checkpoint; {}
+    where it leaves one of them to mmengine."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    metric, rule = hook.get('save_best'), hook.get('rule')
+    if isinstance(metric, str) and isinstance(rule, str):
+        return dict(metric=metric, rule=rule)
+    return {}
 
 
 def _reference(name: Optional[str], entries: Sequence[Entry]) -> Optional[str]:

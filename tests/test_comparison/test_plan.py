@@ -92,6 +92,18 @@ def test_command_line(config):
     assert cfg.optim_wrapper.type != 'OptimWrapper'
 
 
+def test_metric_that_the_config_keeps_its_best_by(config):
+    alone = "methods=['mmhkt.Alone']"
+    path = config(alone)
+    assert planned(path)[0].metric is planned(path)[0].rule is None
+    best = ("default_hooks = dict(checkpoint=dict(save_best='EPE', "
+            "rule='less'))")
+    plan, _ = planned(config(alone, best))
+    assert (plan.metric, plan.rule) == ('EPE', 'less')
+    plan, _ = planned(config(f"{alone}, metric='accuracy/top1'", best))
+    assert (plan.metric, plan.rule) == ('accuracy/top1', None)
+
+
 def test_several_training_configs():
     alone = CONFIGS / 'alone/resnet8-narrow_digits.py'
     plan = make_plan([str(DIGITS), str(alone)], seeds=[0, 1])
