@@ -29,11 +29,12 @@ ZOOS = {
 }
 
 # What may stand behind a method in a name.
-VARIANTS = ('', '-as-published', '-logit-standardised')
+VARIANTS = ('', '-as-published', '-logit-standardised', '-3hkt')
 # What the parts of a name promise: epochs and images a batch, or images and
 # thousands of iterations; classes.
 SCHEDULES = {'200e': (200, 128), '240e': (240, 64)}
 ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
+UNSCHEDULED = ('digits', 'synthetic', 'pairs', 'mni152')  # there is but one
 ARRAYS = ('short', 'few', 'published')  # with the data set as one file
 DATA = dict(
     digits=('mmhkt.Digits', 10),
@@ -41,11 +42,13 @@ DATA = dict(
     cifar100=('CIFAR100', 100),
     in1k=('ImageNet', 1000),
     lits=('mmhkt.LiTSDataset', 3),
+    mni152=('mmhkt.MNI152', 3),
     camvid=('BaseSegDataset', 11),
     cityscapes=('CityscapesDataset', 19),
     ade20k=('ADE20KDataset', 150),
     voc12aug=('PascalVOCDataset', 21),
     synthetic=('mmhkt.SyntheticFlow', None),
+    pairs=('mmhkt.SyntheticFlow', None),
     chairs=('mmhkt.TorchvisionFlow', None),
     things=('mmhkt.TorchvisionFlow', None),
     sintel=('mmhkt.TorchvisionFlow', None),
@@ -56,7 +59,7 @@ def parts_of(name):
     """Method, parent, child, schedule and data; None where there is none."""
     method, *parts = Path(name).stem.split('_')
     data = parts.pop()
-    schedule = None if data in ('digits', 'synthetic') else parts.pop()
+    schedule = None if data in UNSCHEDULED else parts.pop()
     if name.startswith('alone/'):
         assert not parts
         return None, None, method, schedule, data
@@ -258,7 +261,7 @@ def test_every_parent_piece_is_used():
 def test_neither_widths_nor_layers_are_typed(name):
     """They are found; only a child's or parent's own config has them."""
     text = (CONFIGS / name).read_text()
-    assert 'sites' not in text
+    assert 'sites=[' not in text
     assert not re.search(r'channel|layer|backbone\b|neck|\bfc\b', text)
 
 

@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/raft-reduced-large.py',
+    '../_base_/datasets/flow_synthetic_pairs.py',
+    '../_base_/schedules/raft_synthetic.py', '../_base_/methods/alone.py',
+    '../_base_/flow_runtime.py'
+]

@@ -1,0 +1,3 @@
+_base_ = './hkt_raft-reduced-large_raft-reduced-small_synthetic.py'
+
+method = dict(sites='3hkt')
