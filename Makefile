@@ -1,8 +1,9 @@
-# make demo   compare ways to teach a child, on this machine's CPU
-# make test   run the tests, in two processes of one thread each (JOBS=2)
-# make env    only create the virtual environment that both use
-# make lint   check the style
-# make clean  remove the environment and what builds and tests left
+# make demo      compare ways to teach a child, on this machine's CPU
+# make demo-seg  the same for segmentation, of the MNI152 brain template
+# make test      run the tests, in two processes of one thread each (JOBS=2)
+# make env       only create the virtual environment that all use
+# make lint      check the style
+# make clean     remove the environment and what builds and tests left
 #
 #   make test PYTHON=python3.12 ARGS="-m 'not slow'"
 
@@ -13,16 +14,21 @@ TORCH ?= torch==2.11.0 torchvision==0.26.0
 ARGS ?=
 JOBS ?= 2
 DEMO := configs/compare/distillers_resnet20_resnet8-narrow_digits.py
+DEMO_SEG := configs/compare/segmentation_unet-s4-w16_unet-s3-w4_mni152.py
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.mmhkt-installed
 SOURCES := mmhkt tools tests configs setup.py
 
-.PHONY: demo test env lint clean
+.PHONY: demo demo-seg test env lint clean
 
 demo: env
 	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
+
+demo-seg: env
+	$(PY) tools/compare.py $(DEMO_SEG) --work-dir work_dirs/demo-seg --jobs $(JOBS) \
+	    $(ARGS)
 
 test: env
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile \
@@ -44,7 +50,7 @@ $(STAMP): setup.py pyproject.toml
 	        'and Ubuntu: apt install python3-venv' >&2; exit 1; }
 	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip 'setuptools<82' wheel
-	$(PIP) $(TORCH) -e '.[onedl,demo,tests]'
+	$(PIP) $(TORCH) -e '.[onedl,demo,demo-seg,tests]'
 	$(PY) -c 'import torchvision, mmhkt'
 	touch $@
 

@@ -88,9 +88,11 @@ EXTRAS = {
         'setuptools<82',
     ],
     'demo': ['scikit-learn'],
+    'demo-seg': ['nilearn'],  # has the MNI152 template
     'lits': ['nibabel'],  # reads the volumes, for the converter
     'tests': [
         'nibabel',
+        'nilearn',
         'pytest',
         'pytest-xdist',
         'scikit-learn',

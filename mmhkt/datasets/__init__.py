@@ -3,9 +3,10 @@ from .array_dataset import ArrayDataset
 from .digits import Digits
 from .flow import *  # noqa: F401,F403
 from .lits import LiTSDataset, LoadSlices
+from .mni152 import MNI152, LoadSliceArrays
 from .seeded import SeededDataset, SeededSampler
 
 __all__ = [
-    'ArrayDataset', 'Digits', 'LiTSDataset', 'LoadSlices', 'SeededDataset',
-    'SeededSampler'
+    'ArrayDataset', 'Digits', 'LiTSDataset', 'LoadSliceArrays', 'LoadSlices',
+    'MNI152', 'SeededDataset', 'SeededSampler'
 ]
