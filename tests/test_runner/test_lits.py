@@ -1,11 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """From a volume of LiTS to its segmentation by a child with HKT."""
+import re
 import uuid
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from helpers import CONFIGS, run
+from helpers import CONFIGS, dump, run
 
 from mmhkt.utils.config import load_config, set_dataloader_defaults
 
@@ -151,8 +154,9 @@ def test_child_overfits_the_liver(tmp_path, lits_crop):
     assert score > 90
 
 
-def test_child_overfits_spheres(tmp_path):
-    """A body, a liver in it and a tumour in that."""
+def spheres(folder):
+    """HU and labels of a body, a liver in it and a tumour in that; and the
+    folder that the converter makes of them."""
     from lits_helpers import convert, pair
     rng = np.random.default_rng(0)
     place = np.stack(np.mgrid[:32, :32, :16], 3)
@@ -161,9 +165,68 @@ def test_child_overfits_spheres(tmp_path):
     labels[np.linalg.norm(place - (21, 13, 8), axis=3) < 4] = 2
     hu = rng.normal(np.choose(labels, (-60, 110, 40)), 15)
     hu = hu.astype(np.float32)
-    pair(tmp_path / 'in', 117, hu, labels)
-    root = tmp_path / 'out'
-    convert(tmp_path / 'in', root)
+    pair(folder / 'in', 117, hu, labels)
+    convert(folder / 'in', folder / 'out')
+    return hu, labels, folder / 'out'
+
+
+def test_child_overfits_spheres(tmp_path):
+    hu, labels, root = spheres(tmp_path)
     runner = overfit(root, size=32, widths=(8, 8), iterations=(30, 60))
     score = check(runner, root, in_slices(hu), in_slices(labels))
     assert score > 90
+
+
+# ------------------------------------------------------------------- errors
+
+
+def label_outside(cfg, mask):
+    cv2.imwrite(mask, np.full((32, 32), 7, np.uint8))
+
+
+def another_size(cfg, mask):
+    cv2.imwrite(mask, np.zeros((32, 24), np.uint8))
+
+
+def only_in_validation(mistake):
+
+    def make(cfg, mask):
+        mistake(cfg, mask)
+        # Leaves the last slices out.
+        cfg.train_dataloader.dataset.indices = 8
+
+    return make
+
+
+def no_image(cfg, mask):
+    Path(mask.replace('masks', 'images')).unlink()
+
+
+@pytest.mark.parametrize('mistake, words', [
+    (label_outside, 'masks/117/0012.png has the label 7 (1024 pixels'),
+    (another_size, 'masks/117/0012.png is 32x32 pixels, its mask 32x24'),
+    (no_image, 'images/117/0012.png'),
+    (only_in_validation(label_outside),
+     'masks/117/0012.png: the mask has the label 7'),
+    (only_in_validation(another_size),
+     'masks/117/0012.png: the mask is of size (32, 24)'),
+])
+def test_bad_slices(tmp_path, mistake, words):
+    """Where they are loaded or scored, by their files' names."""
+    root = spheres(tmp_path)[2]
+    cfg = config(PARENT, root, 32, 4, iterations=10)
+    mistake(cfg, str(root / 'masks/117/0012.png'))
+    with pytest.raises((ValueError, FileNotFoundError),
+                       match=re.escape(words)):
+        run(cfg)
+
+
+def test_parent_of_another_class_count(tmp_path):
+    root = spheres(tmp_path)[2]
+    parent = config(PARENT, root, 32, 4, iterations=10)
+    parent.model.decode_head.num_classes = 2
+    path = dump(parent, tmp_path / 'parent.py')
+    cfg = config(CHILD, root, 32, 4, iterations=10)
+    cfg.parent = dict(config=str(path), random_weights=True)
+    with pytest.raises(ValueError, match='parent has 2 classes, the child 3'):
+        run(cfg)
