@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from example_helpers import flow_config
-from helpers import digits_config, read, run, same
+from helpers import CONFIGS, digits_config, read, run, same
 from mmengine.logging import MMLogger
 from seg_helpers import tiny_config
 
@@ -101,6 +101,21 @@ def test_flow(tmp_path):
     assert sample['child']['files'] == ['00_child.png', '00_child_error.png']
     assert sample['child']['caption'].startswith('EPE ')
     assert sample['truth']['caption'].startswith('up to ')
+
+
+def test_flow_of_a_parent(tmp_path):
+    parent = str(CONFIGS / 'alone/raft-reduced-large_synthetic.py')
+    run(
+        flow_config(
+            tmp_path,
+            method=dict(type='mmhkt.HKT', sites='2hkt'),
+            parent=dict(config=parent, random_weights=True),
+            custom_hooks=HOOKS))
+    sample = index(tmp_path)['samples'][0]
+    assert sample['parent']['files'] == [
+        '00_parent.png', '00_parent_error.png'
+    ]
+    assert sample['parent']['caption'] != sample['child']['caption']
 
 
 def test_random_numbers_and_modes_stay(tmp_path):
