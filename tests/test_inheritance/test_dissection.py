@@ -283,3 +283,56 @@ def test_exchanged_puts_back_what_was_there():
             assert (one(1), two(1)) == (11, 21)
             raise KeyError
     assert 'forward' not in one.__dict__ and two.forward is own
+
+
+class Fork(nn.Module):
+    """Two branches beside each other, and a module that runs in a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 1)
+        self.right = nn.Conv2d(3, 4, 1)
+        self.later = nn.Conv2d(4, 4, 1)
+        self.loop = nn.Conv2d(4, 4, 1)
+        self.out = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        left = self.left(x)
+        hidden = self.later(self.right(x))
+        for _ in range(3):
+            hidden = self.loop(hidden + left)
+        return self.out(hidden)
+
+
+@pytest.fixture
+def fork():
+    torch.manual_seed(0)
+    return Dissection(Fork(), torch.rand(2, 3, 8, 8), 'child')
+
+
+def test_unaffected(fork):
+    assert fork.unaffected(['left']) == ['left', 'right', 'later']
+    assert fork.unaffected(['right']) == ['left', 'right']
+    # In a loop a module's own output comes back to it.
+    assert fork.unaffected(['loop']) == ['left', 'right', 'later']
+    assert fork.unaffected(['out']) == [
+        'left', 'right', 'later', 'loop', 'out'
+    ]
+
+
+def test_decisive(fork):
+    assert fork.decisive(['left', 'right'], 'out') == ['left', 'right']
+    assert fork.decisive(['left', 'right', 'later'],
+                         'out') == ['left', 'later']
+    assert fork.decisive(['left', 'loop'], 'out') == ['loop']
+    assert fork.decisive(['loop', 'right'], 'out') == ['loop']
+
+
+def test_noise_leaves_the_network_as_it_was(fork):
+    net = fork.network.train()
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    random = torch.get_rng_state()
+    fork.decisive(['left', 'right'], 'out')
+    assert net.training and 'forward' not in vars(net.left)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(state[k], v) for k, v in net.state_dict().items())
