@@ -52,6 +52,8 @@ def test_every_method_has_its_row(name):
     assert written == method.default_weights
     assert ('warm-up 1/12' in row) == any(
         cfg.get('end') == 1 / 12 for cfg in method.default_schedule)
+    if method.default_sites is None:
+        return
     # Of all methods of a section, or of each.
     section = REFERENCE[:REFERENCE.index(row)].rpartition('### ')[2]
     introduction = section.partition('\n|')[0]

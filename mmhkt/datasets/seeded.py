@@ -1,12 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from functools import partial
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator
 
 from mmengine.dist import get_rank
 from torch.utils.data import Dataset, Sampler
 
 from mmhkt.registry import DATA_SAMPLERS, DATASETS
 from mmhkt.utils import seed_cpu
+from .checked import CheckedDataset
 
 
 class SeededIndex(int):
@@ -76,36 +77,16 @@ class SeededSampler(Sampler):
 
 
 @DATASETS.register_module()
-class SeededDataset(Dataset):
+class SeededDataset(CheckedDataset):
     """Seeds the random numbers of every sample by its own key.
 
     See :class:`SeededSampler`. Otherwise it is the data set that it holds.
 
     Args:
-        dataset (dict): Config of the data set.
-        check (Callable, optional): Is given every sample and raises an error
-            if something is wrong with it. Defaults to None.
+        dataset, check: See :class:`CheckedDataset`.
     """
-
-    def __init__(self,
-                 dataset: dict,
-                 check: Optional[Callable[[Any], None]] = None):
-        self.dataset = DATASETS.build(dataset)
-        self.check = check
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):
             seed_cpu(*index.key)
-        sample = self.dataset[index]
-        if self.check is not None:
-            self.check(sample)
-        return sample
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        # Absent while a worker unpickles it.
-        if name == 'dataset':
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
+        return super().__getitem__(index)

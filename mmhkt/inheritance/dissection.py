@@ -239,9 +239,8 @@ class Dissection:
         one.
         """
         start = self._by_name[name][0].start
-        return self.largest(
-            name for name, calls in self._by_name.items()
-            if all(call.end < start for call in calls))
+        return self.largest(name for name, calls in self._by_name.items()
+                            if all(call.end < start for call in calls))
 
     def largest(self, names: Iterable[str]) -> List[str]:
         """Those modules of some that are not inside another one of them, in
@@ -296,14 +295,15 @@ class Dissection:
 
         def seen(name, forward, *args, **kwargs):
             output = forward(*args, **kwargs)
-            sums.setdefault(name, []).extend(
-                feature.double().abs().sum().item()
-                for feature in features(output))
+            sums.setdefault(name,
+                            []).extend(feature.double().abs().sum().item()
+                                       for feature in features(output))
             for index, seed in by_module.get(name, ()):
                 like = pick(output, index)
                 # Another one for each site and each run.
-                generator = torch.Generator().manual_seed(
-                    seed + 2 * len(sums[name]) + 1000 * (index or 0))
+                generator = torch.Generator().manual_seed(seed +
+                                                          2 * len(sums[name]) +
+                                                          1000 * (index or 0))
                 new = torch.randn(like.shape, generator=generator)
                 output = put(output, new.to(like), index)
             return output

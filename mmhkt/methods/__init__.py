@@ -25,6 +25,7 @@ from .vid import VID
 
 __all__ = [
     'AT', 'Alone', 'CC', 'CRD', 'CWD', 'DIST', 'DKD', 'Distiller', 'FitNet',
-    'FlowImitation', 'HKT', 'KD', 'LePoKet', 'LogitDistiller', 'MGD', 'Method', 'NST', 'OFD',
-    'PKT', 'PooledDistiller', 'RKD', 'ReviewKD', 'SP', 'Step', 'VID'
+    'FlowImitation', 'HKT', 'KD', 'LePoKet', 'LogitDistiller', 'MGD', 'Method',
+    'NST', 'OFD', 'PKT', 'PooledDistiller', 'RKD', 'ReviewKD', 'SP', 'Step',
+    'VID'
 ]

@@ -82,8 +82,7 @@ class HKT(Method):
             sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
         self.calls = [
-            _calls(site, child.dissection, parent.dissection)
-            for site in sites
+            _calls(site, child.dissection, parent.dissection) for site in sites
         ]
         self.judged: List[int] = []
         if judged:

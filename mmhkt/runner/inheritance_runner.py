@@ -178,11 +178,34 @@ class InheritanceRunner(Runner):
             loader['dataset'] = dict(
                 type='mmhkt.SeededDataset',
                 dataset=loader['dataset'],
-                check=task_of(self.model).check())
+                check=task_of(self.model).check(training=True))
             loader['sampler'] = dict(
                 type='mmhkt.SeededSampler', sampler=loader['sampler'])
             self._train_dataloader = loader
         return super().build_train_loop(loop)
+
+    def build_val_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
+        """Build the loop over checked samples."""
+        self._val_dataloader = self._checked(self._val_dataloader)
+        return super().build_val_loop(loop)
+
+    def build_test_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
+        """Build the loop over checked samples."""
+        self._test_dataloader = self._checked(self._test_dataloader)
+        return super().build_test_loop(loop)
+
+    def _checked(self, loader):
+        network = self._hereditary.child if self._hereditary else self.model
+        check = task_of(network).check(training=False)
+        if check is None or not isinstance(loader, dict):
+            return loader
+        return {
+            **loader, 'dataset':
+            dict(
+                type='mmhkt.CheckedDataset',
+                dataset=loader['dataset'],
+                check=check)
+        }
 
     def build_optim_wrapper(self, optim_wrapper) -> OptimWrapper:
         """Build the optimiser.

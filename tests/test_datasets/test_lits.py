@@ -11,8 +11,8 @@ from mmhkt.datasets import LiTSDataset, LoadSlices
 
 pytest.importorskip('nibabel', reason='nibabel is not installed')
 
-from lits_helpers import (convert, load_tool, pair, read_crop,  # noqa: E402
-                          save)
+from lits_helpers import read_crop  # noqa: E402
+from lits_helpers import convert, load_tool, pair, save
 
 
 @pytest.fixture(scope='module')

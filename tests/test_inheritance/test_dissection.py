@@ -315,9 +315,8 @@ def test_unaffected(fork):
     assert fork.unaffected(['right']) == ['left', 'right']
     # In a loop a module's own output comes back to it.
     assert fork.unaffected(['loop']) == ['left', 'right', 'later']
-    assert fork.unaffected(['out']) == [
-        'left', 'right', 'later', 'loop', 'out'
-    ]
+    assert fork.unaffected(['out'
+                            ]) == ['left', 'right', 'later', 'loop', 'out']
 
 
 def test_decisive(fork):

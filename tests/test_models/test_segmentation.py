@@ -163,7 +163,7 @@ def test_score_of_one_logit():
 
 def test_check_names_the_file():
     good = torch.tensor([[0, 3], [255, 1]])
-    check = task_of(network()).check()
+    check = task_of(network()).check(training=True)
     check(sample(good))
     with pytest.raises(ValueError, match='masks/7.png has the label 4 .1 pix'):
         check(sample(torch.tensor([[0, 4], [255, 1]])))

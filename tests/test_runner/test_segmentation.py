@@ -247,6 +247,22 @@ def test_bad_input(tmp_path, monkeypatch, mistake, method, words):
         run(cfg)
 
 
+@pytest.mark.parametrize('mask, words', [
+    (np.full((64, 64), 9, np.uint8), 'ann/2.png has the label 9 (4096'),
+    (np.zeros(
+        (48, 64), np.uint8), 'ann/2.png is 64x64 pixels, its mask 48x64'),
+])
+@pytest.mark.parametrize('loop', ['val', 'test'])
+def test_bad_masks_to_score_with(tmp_path, loop, mask, words):
+    """IoUMetric would leave them out, or fail without a word of the file."""
+    cfg = tiny_config(tmp_path, 'mmhkt.Alone')
+    runner = RUNNERS.build(cfg)
+    folder = cfg.train_dataloader.dataset.data_root
+    cv2.imwrite(f'{folder}/ann/2.png', mask)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        getattr(runner, loop)()
+
+
 def test_a_parent_of_other_classes_can_lend_its_features(tmp_path):
     method = dict(type='mmhkt.HKT', weights=dict(parent_head=0))
     cfg = tiny_config(tmp_path, method)

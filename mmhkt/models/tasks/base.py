@@ -69,7 +69,11 @@ class Task(metaclass=ABCMeta):
         with mixtures. Defaults to none."""
         return ()
 
-    def check(self) -> Optional[Callable[[dict], None]]:
-        """What each training sample, as its pipeline packed it, is checked
-        with; raises an error that names the file. Defaults to None."""
+    def check(self, training: bool) -> Optional[Callable[[dict], None]]:
+        """What each sample, as its pipeline packed it, is checked with;
+        raises an error that names the file. Defaults to None.
+
+        Args:
+            training (bool): Whether it is one to train with.
+        """
         return None

@@ -5,7 +5,6 @@ from mmhkt.inheritance import Dissection
 from mmhkt.models.flow import RAFT
 from .base import Task
 
-
 # What the recurrent part is given: the features that are correlated, and the
 # two parts of what the context encoder returns.
 ENCODERS = ('raft.feature_encoder', 'raft.context_encoder.parts.hidden',

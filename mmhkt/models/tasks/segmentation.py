@@ -107,15 +107,19 @@ class Segmentation(Task):
         hits = (predicted == labels) & counted
         return 100 * hits.sum() / counted.sum().clamp(min=1)
 
-    def check(self) -> Callable[[dict], None]:
+    def check(self, training: bool) -> Callable[[dict], None]:
         """See :func:`check_sample`."""
         return partial(
             check_sample,
+            training=training,
             num_classes=self.head.num_classes,
             ignore_index=self.head.ignore_index)
 
 
-def check_sample(sample: dict, num_classes: int, ignore_index: int) -> None:
+def check_sample(sample: dict,
+                 num_classes: int,
+                 ignore_index: int,
+                 training: bool = True) -> None:
     """Check that image and mask belong together and to the network.
 
     Args:
@@ -123,21 +127,28 @@ def check_sample(sample: dict, num_classes: int, ignore_index: int) -> None:
             pipelines pack them.
         num_classes (int): Of the network.
         ignore_index (int): The label that counts nowhere.
+        training (bool): Whether it is one to train with, whose mask has gone
+            the way of its image. In testing a mask has the size that its
+            image had as a file, and may be missing. Defaults to True.
 
     Raises:
         ValueError: If not; names the file.
     """
     data_sample = sample['data_samples']
     if 'gt_sem_seg' not in data_sample:
+        if not training:
+            return
         raise ValueError(
             f'{data_sample.get("img_path")} has no mask, or the pipeline does '
             'not load it (LoadAnnotations).')
     mask = data_sample.gt_sem_seg.data
-    if mask.shape[-2:] != sample['inputs'].shape[-2:]:
+    size = sample['inputs'].shape[-2:]
+    if not training:
+        size = data_sample.get('ori_shape', mask.shape)[-2:]
+    if tuple(mask.shape[-2:]) != tuple(size):
         raise ValueError(
             'The image of {} is {}x{} pixels, its mask {}x{}.'.format(
-                _file(data_sample), *sample['inputs'].shape[-2:],
-                *mask.shape[-2:]))
+                _file(data_sample), *size, *mask.shape[-2:]))
     labels = mask[mask != ignore_index]
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if len(outside):

@@ -29,8 +29,8 @@ def model_with(method, parent=None):
     torch.manual_seed(0)
     child = build_network(network('small'))
     child.init_weights()
-    parent = Parent(
-        (parent or network('large', iters_train=5)), random_weights=True)
+    parent = Parent((parent or network('large', iters_train=5)),
+                    random_weights=True)
     parent.connect(child, 'rgb')
     return HereditaryModel(child, parent, [method], torch.rand(1, 6, *SIZE))
 
@@ -109,9 +109,10 @@ def test_losses_are_those_of_networks_run_in_full(batch, sites, names):
 
             return mix
 
-        inherited = flows_with(
-            net, inputs, {n: mixer(i, n)
-                          for i, n in enumerate(names)})
+        inherited = flows_with(net, inputs, {
+            n: mixer(i, n)
+            for i, n in enumerate(names)
+        })
         # With the hidden state given, nothing before it matters.
         judged = [LOOP] if LOOP in names else names
         assert [names[i] for i in method.judged] == judged
@@ -122,18 +123,21 @@ def test_losses_are_those_of_networks_run_in_full(batch, sites, names):
             ]
             for name in judged
         }
-        by_parent = flows_with(
-            parent, inputs,
-            {n: lambda _, call, n=n: back[n][call]
-             for n in judged})
-    for term, value in (('native', native),
-                        ('hkt.inherited', loss_of(model, inherited, samples)),
+        by_parent = flows_with(parent, inputs, {
+            n: lambda _, call, n=n: back[n][call]
+            for n in judged
+        })
+    for term, value in (('native', native), ('hkt.inherited',
+                                             loss_of(model, inherited,
+                                                     samples)),
                         ('hkt.parent_head', loss_of(model, by_parent,
                                                     samples))):
         assert found[f'{term}.loss'].item() == pytest.approx(
             value.item(), rel=1e-5), term
-    assert len({round(found[f'{t}.loss'].item(), 4)
-                for t in ('native', 'hkt.inherited', 'hkt.parent_head')}) == 3
+    assert len({
+        round(found[f'{t}.loss'].item(), 4)
+        for t in ('native', 'hkt.inherited', 'hkt.parent_head')
+    }) == 3
 
 
 @pytest.mark.parametrize('sites', ['2hkt', '3hkt'])
@@ -145,8 +149,8 @@ def test_one_forward_of_parent_and_child(batch, sites):
         for name in ('feature_encoder', 'context_encoder'):
             # Inside the encoder: its own call may be answered by the record.
             block = net.get_submodule(f'raft.{name}.layer1.0')
-            block.register_forward_hook(
-                lambda *_, key=(role, name): runs.update([key]))
+            block.register_forward_hook(lambda *_, key=
+                                        (role, name): runs.update([key]))
     losses = model.loss(*batch)
     model.parse_losses(losses)[0].backward()
     assert len(runs) == 4 and set(runs.values()) == {1}
