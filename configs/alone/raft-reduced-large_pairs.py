@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/flow_runtime.py'
 ]
 
-optim_wrapper = dict(optimizer=dict(lr=4e-4))
-param_scheduler = dict(eta_max=4e-4, total_steps=800)
+# A parent may take its time.
+param_scheduler = dict(total_steps=800)
 train_cfg = dict(max_iters=800)

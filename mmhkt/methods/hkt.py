@@ -73,10 +73,10 @@ class HKT(Method):
                 '"parent_head" inherits nothing; give one of them a weight, '
                 "or use method=dict(type='mmhkt.Alone').")
         # A later site's mixture replaces whatever an earlier one led to.
-        last = [site.parent for site in sites]
-        if len(sites) > 1:
+        last = list(dict.fromkeys(site.parent for site in sites))
+        if len(last) > 1:
             last = parent.dissection.decisive(
-                list(dict.fromkeys(last)), at=parent.logits_site)
+                last, at=parent.logits_site) or last[-1:]
         if self.weights['inherited'] == 0:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]

@@ -6,14 +6,20 @@ from flow_helpers import flow_config
 from helpers import read, run
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torchvision.models.optical_flow import raft as torchvision_raft
 
 from mmhkt.models import RAFT, HereditaryModel, build_network
-from mmhkt.models.flow import build_raft
+from mmhkt.models.flow.torchvision_raft import _checked
 
 
-def test_ours_and_the_checkpoint_law(tmp_path):
+@pytest.mark.parametrize('method', [
+    'mmhkt.Alone',
+    dict(type='mmhkt.HKT', sites='3hkt'),
+    dict(type='mmhkt.LePoKet', sites='2hkt'),
+], ids=['Alone', '3HKT', 'LePoKet'])
+def test_ours_and_the_checkpoint_law(tmp_path, method):
     """The untouched file fits torchvision's RAFT, with equal flow."""
-    cfg = flow_config(tmp_path)
+    cfg = flow_config(tmp_path, method)
     runner = run(cfg)
     assert isinstance(runner.model, HereditaryModel)
     scalars = runner.message_hub.log_scalars
@@ -25,8 +31,7 @@ def test_ours_and_the_checkpoint_law(tmp_path):
 
     weights = read(tmp_path / 'iter_2.pth')['state_dict']
     assert all(key.startswith('raft.') for key in weights)
-    plain = build_raft(cfg.model['size']).eval()
-    torchvisions = super(type(plain), plain).forward
+    plain = torchvision_raft._raft(**_checked(cfg.model['size'])).eval()
     plain.load_state_dict(
         {
             key.removeprefix('raft.'): v
@@ -38,7 +43,7 @@ def test_ours_and_the_checkpoint_law(tmp_path):
     batch = network.data_preprocessor(
         dict(inputs=torch.arange(6. * 37 * 45).view(1, 6, 37, 45) % 256))
     with torch.no_grad():
-        wanted = torchvisions(*batch['inputs'].chunk(2, 1), 2)[-1]
+        wanted = plain(*batch['inputs'].chunk(2, 1), num_flow_updates=2)[-1]
         found, = network(**batch, mode='predict')
     assert torch.equal(found.pred_flow, wanted[0, :, 1:38, 1:46])
 
