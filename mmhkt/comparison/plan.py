@@ -27,6 +27,7 @@ class Run:
     seed: int
     folder: Path
     examples: int = 0  # how many samples are drawn at the end
+    score_parent: bool = False  # whether that is done before it begins
 
     @property
     def name(self) -> str:
@@ -51,6 +52,11 @@ class Run:
         if self.examples and EXAMPLES not in [h['type'] for h in hooks]:
             hooks.append(dict(type=EXAMPLES, number=self.examples))
         cfg.custom_hooks = hooks
+        if self.score_parent:
+            cfg.merge_from_dict({
+                'default_hooks.extraction.type': 'mmhkt.ExtractionHook',
+                'default_hooks.extraction.score_parent': True
+            })
         return cfg
 
 
@@ -70,9 +76,14 @@ class Plan:
     @property
     def runs(self) -> List[Run]:
         """Seed by seed, so that what is finished is already paired."""
+        # One that was trained here has its score already.
+        scoring = None if self.parent else next(
+            (entry for entry in self.entries if entry.cfg.get('parent')
+             and not is_alone(entry.cfg.get('method'))), None)
         return [
             Run(entry, seed, Path(self.folder, entry.name, f'seed_{seed}'),
-                self.examples) for seed in self.seeds for entry in self.entries
+                self.examples, entry is scoring and seed == self.seeds[0])
+            for seed in self.seeds for entry in self.entries
         ]
 
     @property

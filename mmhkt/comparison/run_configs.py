@@ -55,8 +55,8 @@ def plain(node: Any) -> Any:
 
 def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
     """Settings that differ, other than where the folder lies and what is
-    drawn when the training is over."""
-    flat, others = (_flat(_without_examples(cfg)) for cfg in (one, other))
+    looked at before and after the training."""
+    flat, others = (_flat(_without_looks(cfg)) for cfg in (one, other))
     moved = {'work_dir'} | ({'parent.checkpoint'} if plan.parent else set())
     return sorted(key for key in {
         **flat,
@@ -64,11 +64,15 @@ def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
     } if key not in moved and flat.get(key, '') != others.get(key, ''))
 
 
-def _without_examples(cfg: Config) -> dict:
+def _without_looks(cfg: Config) -> dict:
     node = plain(cfg)
-    hooks = node.get('custom_hooks') or []
-    hooks = [hook for hook in hooks if hook['type'] != EXAMPLES]
-    return {**node, 'custom_hooks': hooks}
+    custom = node.get('custom_hooks') or []
+    default = dict(node.get('default_hooks') or {})
+    default.pop('extraction', None)
+    return {
+        **node, 'custom_hooks': [h for h in custom if h['type'] != EXAMPLES],
+        'default_hooks': default
+    }
 
 
 def _flat(node: Any, prefix: str = '') -> dict:

@@ -67,7 +67,7 @@ def summarise(plan: Plan, command: str, jobs: int,
                 key: _all(known, key)
                 for key in ('torch', 'device', 'threads', 'precision')
             }),
-        parent=_parent(plan, metric),
+        parent=_parent(plan, metric, known),
         deployed=dict(
             parameters=_common(known, 'parameters'),
             flops=(costs or {}).get('flops')),
@@ -152,7 +152,7 @@ def _ratio(values: dict, name: str, reference: Optional[str]):
     return value / base if value is not None and base else None
 
 
-def _parent(plan: Plan, metric: str) -> Optional[dict]:
+def _parent(plan: Plan, metric: str, records: List[dict]) -> Optional[dict]:
     if plan.parent is not None:
         curve = curve_of(read_record(plan.parent.folder), metric)
         return dict(
@@ -162,7 +162,10 @@ def _parent(plan: Plan, metric: str) -> Optional[dict]:
         config = (entry.cfg.get('parent') or {}).get('config')
         if config is not None:
             name = Path(config).stem if isinstance(config, str) else 'parent'
-            return dict(name=name, score=None)
+            scores = [record.get('parent_scores') or {} for record in records]
+            return dict(
+                name=name,
+                score=next((s[metric] for s in scores if metric in s), None))
     return None
 
 

@@ -39,6 +39,11 @@ class ExtractionHook(Hook):
                                f'{trainable or "it is in training mode"}.')
         if self.score_parent and runner.val_loop is not None:
             metrics = _score(runner, model.parent)
+            # RecordHook writes them down.
+            runner.message_hub.update_info('parent_scores', {
+                name: float(value)
+                for name, value in metrics.items()
+            })
             runner.logger.info('The parent on the validation set: ' +
                                ', '.join(f'{name} {value:.4f}'
                                          for name, value in metrics.items()))

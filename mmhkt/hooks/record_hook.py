@@ -142,6 +142,7 @@ class RecordHook(Hook):
             parent_weights=self._seen['parent_weights'],
             batches=self._seen['batches'],
             validations=self._validations,
+            parent_scores=runner.message_hub.runtime_info.get('parent_scores'),
             unit='iter' if _by_iter(runner.train_loop) else 'epoch',
             iter=done,
             max_iters=runner.max_iters,

@@ -43,6 +43,8 @@ def test_runs_and_their_configs(config):
         'work_dirs/my/hkt+lepoket/seed_3', 'work_dirs/my/alone/seed_1'
     ]
     write_configs(plan)
+    assert [run.score_parent
+            for run in plan.runs] == [False, True] + 6 * [False]
     base = plain(Config.fromfile(DIGITS))
     for run in plan.runs:
         cfg = plain(Config.fromfile(run.config_file))
@@ -54,6 +56,9 @@ def test_runs_and_their_configs(config):
         assert cfg.pop('method') == plain(run.entry.cfg.method)
         assert cfg.pop('randomness') == dict(
             seed=run.seed, deterministic=False)
+        # The first one that has a parent looks how good it is.
+        looks = (cfg.get('default_hooks') or {}).pop('extraction', {})
+        assert looks.get('score_parent', False) == run.score_parent
         assert cfg == {
             k: v
             for k, v in base.items() if k not in ('method', 'randomness')
@@ -173,6 +178,7 @@ def test_parent_that_is_trained_too(config):
     check_parents(plan)
     assert str(plan.parent.folder) == 'work_dirs/my/parent'
     assert plan.everything[0] == plan.parent
+    assert not any(run.score_parent for run in plan.runs)
     cfg = plan.parent.config()
     assert cfg.model.backbone.depth == 20
     assert cfg.randomness.seed == 0

@@ -97,6 +97,12 @@ def test_summary(plan):
         step=3., relative_step=1.5, relative_memory=1.5, extra_parameters=0)
 
 
+def test_parent_that_was_scored_before_a_run(plan):
+    write(plan, record({20: .5}), record({20: .4},
+                                         parent_scores=dict(loss=.1)))
+    assert summarise(plan, '', 1, None)['parent'] == dict(name='big', score=.1)
+
+
 def test_what_has_not_begun_is_not_in_the_way(plan):
     write(plan, record({20: .5}))
     found = summarise(plan, 'again', 1, None)

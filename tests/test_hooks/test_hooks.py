@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import json
 import logging
 
 import pytest
@@ -46,7 +47,10 @@ def test_parent_is_scored_as_it_scored_alone(tmp_path, log):
     cfg.data_preprocessor.update(mean=[0.0] * 3, std=[255.0] * 3)
     cfg.default_hooks.extraction = dict(
         type='mmhkt.ExtractionHook', score_parent=True)
+    cfg.custom_hooks = [dict(type='mmhkt.RecordHook')]
     run(cfg)
+    noted = json.loads((tmp_path / 'run' / 'record.json').read_text())
+    assert noted['parent_scores']['accuracy/top1'] == expected
     assert (f'The parent on the validation set: accuracy/top1 {expected:.4f}'
             in texts(log))
     assert texts(log).count('Pairing') == 1
