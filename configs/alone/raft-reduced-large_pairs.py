@@ -8,3 +8,4 @@ _base_ = [
 # A parent may take its time.
 param_scheduler = dict(total_steps=800)
 train_cfg = dict(max_iters=800)
+default_hooks = dict(checkpoint=dict(interval=100, max_keep_ckpts=2))

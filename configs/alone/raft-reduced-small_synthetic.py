@@ -4,3 +4,5 @@ _base_ = [
     '../_base_/schedules/raft_synthetic.py', '../_base_/methods/alone.py',
     '../_base_/flow_runtime.py'
 ]
+
+default_hooks = dict(checkpoint=dict(interval=100, max_keep_ckpts=2))

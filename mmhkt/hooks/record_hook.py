@@ -202,7 +202,9 @@ def hash_of_batch(batch: Any, before: str = '') -> str:
 
 def _tensors(node: Any) -> Iterator[Tensor]:
     if isinstance(node, (dict, BaseDataElement)):
-        for _, value in node.items():
+        # A data sample keeps its fields in a set, whose order differs from
+        # process to process.
+        for _, value in sorted(node.items()):
             yield from _tensors(value)
     elif isinstance(node, (list, tuple)):
         for value in node:

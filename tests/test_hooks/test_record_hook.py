@@ -221,6 +221,24 @@ def test_hash_of_batch(change):
     assert hash_of_batch(changed) != hash_of_batch(batch())
 
 
+class Backwards(DataSample):
+    """As if the set that holds the names of its fields had another order."""
+
+    def items(self):
+        return iter(list(super().items())[::-1])
+
+
+def test_hash_does_not_depend_on_the_order_of_fields():
+    hashes = set()
+    for kind in (DataSample, Backwards):
+        sample = kind()
+        sample.set_gt_label(3)
+        sample.set_gt_score(torch.rand(4, generator=torch.manual_seed(0)))
+        hashes.add(hash_of_batch(dict(data_samples=[sample])))
+    assert len(hashes) == 1
+
+
+
 def test_hash_of_a_large_batch_takes_a_sample():
     images = torch.zeros(64, 3, 64, 64)
     first = hash_of_batch([images])
