@@ -175,9 +175,15 @@ class Extraction:
         first site, is computed anew."""
         names = {self.dissection.split(site)[0] for site in mixers}
         first = self.dissection.first(mixers)
-        return self._plans[max(
-            (plan for plan in self._plans if first in plan and plan <= names),
-            key=len)]
+        plans = [
+            plan for plan in self._plans if first in plan and plan <= names
+        ]
+        if not plans:
+            raise RuntimeError(
+                f'The {self.dissection.role} cannot run again from '
+                f'{", ".join(sorted(names))}: announce these sites together, '
+                'want(sites, rerun=True), before it runs.')
+        return self._plans[max(plans, key=len)]
 
     def feature(self, site: str, call: int = -1) -> Tensor:
         """The recorded feature at a site.

@@ -46,7 +46,9 @@ def draw(folder, names, who=('image', 'truth', 'child'), width=600):
 
 @pytest.fixture
 def plan(tmp_path):
-    entries = [SimpleNamespace(name=n, label=n.upper()) for n in ('a', 'b')]
+    entries = [
+        SimpleNamespace(name=n, label=n.upper(), cfg={}) for n in ('a', 'b')
+    ]
     return Plan('t', tmp_path, entries, [7, 8], 'a', examples=2)
 
 

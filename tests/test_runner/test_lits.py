@@ -207,9 +207,9 @@ def no_image(cfg, mask):
     (another_size, 'masks/117/0012.png is 32x32 pixels, its mask 32x24'),
     (no_image, 'images/117/0012.png'),
     (only_in_validation(label_outside),
-     'masks/117/0012.png: the mask has the label 7'),
+     'masks/117/0012.png has the label 7 (1024 pixels'),
     (only_in_validation(another_size),
-     'masks/117/0012.png: the mask is of size (32, 24)'),
+     'masks/117/0012.png is 32x32 pixels, its mask 32x24'),
 ])
 def test_bad_slices(tmp_path, mistake, words):
     """Where they are loaded or scored, by their files' names."""
