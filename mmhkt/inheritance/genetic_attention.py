@@ -60,6 +60,11 @@ class GeneticAttention(BaseModule):
             reaches q and v. The published code lets it; the child then learns
             to open the gate instead of learning the task. Defaults to False.
         rescale (bool): See ``spatial``. Defaults to True.
+        drop (float): Probability with which a sample keeps its own feature
+            in training, in [0, 1). Defaults to 0.
+        random_intensity (bool): Whether, in training, each sample draws its
+            :math:`\lambda` uniformly from 0 up to the intensity.
+            Defaults to False.
         learn_intensity (bool, optional): Whether :math:`\lambda` is a
             parameter. Defaults to None: in mode ``learnable`` only.
         channels (int, optional): Channels of q and v; needed by
@@ -67,8 +72,8 @@ class GeneticAttention(BaseModule):
         init_cfg (dict, optional): Initialization config.
 
     Raises:
-        ValueError: Of an unknown mode, select or gate_per, and of a select
-            where the mode has no gate.
+        ValueError: Of an unknown mode, select or gate_per, of a select where
+            the mode has no gate, and of a drop outside [0, 1).
     """
 
     def __init__(self,
@@ -78,6 +83,8 @@ class GeneticAttention(BaseModule):
                  gate_per: str = 'sample',
                  gate_gradient: bool = False,
                  rescale: bool = True,
+                 drop: float = 0.0,
+                 random_intensity: bool = False,
                  learn_intensity: Optional[bool] = None,
                  channels: Optional[int] = None,
                  init_cfg: Optional[dict] = None):
@@ -96,6 +103,11 @@ class GeneticAttention(BaseModule):
                                ('sample', 'position'))
         self.gate_gradient = gate_gradient
         self.rescale = rescale
+        if not 0 <= drop < 1:
+            raise ValueError('GeneticAttention drop is the probability of a '
+                             f'sample to be left out, 0 to 1, got {drop}.')
+        self.drop = drop
+        self.random_intensity = random_intensity
 
         intensity = default_intensity if intensity is None else intensity
         if learn_intensity is None:
@@ -152,6 +164,8 @@ class GeneticAttention(BaseModule):
         if gate is not None:
             self.last_gate = gate.detach().mean()
             strength = strength * gate
+        if self.training:
+            strength = self._by_chance(strength, q)
         mixture = q + strength * (inherited - q)
         return mixture.permute(0, 3, 1, 2) if is_map else mixture
 
@@ -182,6 +196,16 @@ class GeneticAttention(BaseModule):
         affinity = (torch.sigmoid(_similarity(query, key)) +
                     torch.sigmoid(self.gate_mlp(query * key))) / 2
         return self.value(v), self._selected(affinity)
+
+    def _by_chance(self, strength: Tensor, q: Tensor) -> Tensor:
+        shape = len(q), *[1] * (q.dim() - 1)
+        if self.random_intensity:
+            strength = strength * torch.rand(
+                shape, device=q.device).to(q.dtype)
+        if self.drop > 0:
+            kept = torch.rand(shape, device=q.device) >= self.drop
+            strength = strength * kept.to(q.dtype)
+        return strength
 
     def _gate_source(self, q: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
         # The features are cut from the graph rather than the coefficient, so

@@ -17,18 +17,24 @@ class Mixture(nn.Module):
         attention (dict): Config of a Genetic Attention; `channels` is added.
         to_parent (bool): Whether mixtures will be brought into the parent's
             layout. Defaults to False.
+        scale (str): Of both ways, see :class:`mmhkt.inheritance.Transfer`.
+            Defaults to ``'none'``.
 
     Raises:
         ValueError: If the two features cannot be aligned; names the site.
     """
 
-    def __init__(self, site: Site, attention: dict, to_parent: bool = False):
+    def __init__(self,
+                 site: Site,
+                 attention: dict,
+                 to_parent: bool = False,
+                 scale: str = 'none'):
         super().__init__()
         self.site = site
         child, parent = site.child_layout, site.parent_layout
         try:
-            self.transfer = Transfer(parent, child)
-            self.back = Transfer(child, parent) if to_parent else None
+            self.transfer = Transfer(parent, child, scale)
+            self.back = Transfer(child, parent, scale) if to_parent else None
         except ValueError as error:
             raise ValueError(
                 f"The site of the child's \"{site.child}\" and the parent's "

@@ -2,15 +2,19 @@
 import torch
 from torch import Tensor, nn
 
+from mmhkt.utils import one_of
 from .layout import Layout, as_map, as_vector, grid_of, resize
+
+# What is scaled by one factor.
+SCALES = dict(none='', channel='channel', norm='sample')
 
 
 class Transfer(nn.Module):
     """T: brings a feature of one network into the other's layout.
 
     First in space (resized, tokens folded into maps and back, pooled), then
-    in width (a bias-free linear projection, 1x1 on maps). Without a
-    difference it is the identity and has no parameter.
+    in width (a bias-free linear projection, 1x1 on maps), and, if wanted, in
+    scale. Without a difference it is the identity and has no parameter.
 
     Class tokens go to class tokens; where the source has none, the mean over
     its positions does. A class token serves as the pooled vector of its
@@ -19,13 +23,19 @@ class Transfer(nn.Module):
     Args:
         source (Layout): Of the feature that is brought over.
         target (Layout): Of the feature beside which it will stand.
+        scale (str): How it is brought to the scale of that feature:
+            ``'none'``, ``'channel'`` (mean and standard deviation of each
+            channel over the batch) or ``'norm'`` (of each sample).
+            Defaults to ``'none'``.
 
     Raises:
-        ValueError: If a pooled vector would have to become a map or tokens.
+        ValueError: If a pooled vector would have to become a map or tokens,
+            or the scale is unknown.
     """
 
-    def __init__(self, source: Layout, target: Layout):
+    def __init__(self, source: Layout, target: Layout, scale: str = 'none'):
         super().__init__()
+        self.scale = one_of('Transfer scale', scale, SCALES)
         if source.kind == 'vector' and target.kind != 'vector':
             raise ValueError(
                 f'a pooled vector ({source}) has no positions to fill '
@@ -48,22 +58,30 @@ class Transfer(nn.Module):
         Args:
             feature (Tensor): In the source's layout.
             like (Tensor): A feature in the target's layout, whose size in
-                space is taken.
+                space and, if wanted, scale are taken.
 
         Returns:
             Tensor: Of the shape of ``like``.
         """
+        fitting = self.project(self._fitting(feature, like))
+        if self.scale == 'channel':
+            return per_channel(fitting, like)
+        if self.scale == 'norm':
+            return per_sample(fitting, like)
+        return fitting
+
+    def _fitting(self, feature: Tensor, like: Tensor) -> Tensor:
         if self.target.kind == 'vector':
-            return self.project(as_vector(feature, self.source))
+            return as_vector(feature, self.source)
         fitting = as_map(feature, self.source)
         if self.target.kind == 'map':
-            return self.project(resize(fitting, like.shape[-2:]))
+            return resize(fitting, like.shape[-2:])
         grid = grid_of(like.shape[1] - self.target.extra, self.target)
         tokens = resize(fitting, grid).flatten(2).transpose(1, 2)
         if self.target.extra:
             front = self._front(feature, self.target.extra)
             tokens = torch.cat([front, tokens], dim=1)
-        return self.project(tokens)
+        return tokens
 
     def _front(self, feature: Tensor, count: int) -> Tensor:
         if self.source.kind == 'tokens' and self.source.extra >= count:
@@ -82,4 +100,35 @@ class Transfer(nn.Module):
                 *source.grid, *target.grid))
         if source.channels != target.channels:
             steps.append(f'project {source.channels} to {target.channels}')
+        if self.scale != 'none':
+            steps.append(f'scale of each {SCALES[self.scale]}')
         return ', '.join(steps) or 'none'
+
+
+def per_channel(feature: Tensor, like: Tensor) -> Tensor:
+    """The feature with the mean and deviation that each channel of another
+    has over the batch and its positions; no gradient reaches the other."""
+    channel = 1 if feature.dim() == 4 else -1
+    rest = [d for d in range(feature.dim()) if d != channel % feature.dim()]
+
+    def moments(x: Tensor):
+        std, mean = torch.std_mean(
+            x.float(), dim=rest, correction=0, keepdim=True)
+        return std, mean
+
+    (std, mean), (goal_std,
+                  goal_mean) = moments(feature), moments(like.detach())
+    scaled = (feature.float() - mean) / (std + 1e-5) * goal_std + goal_mean
+    return scaled.to(like.dtype)
+
+
+def per_sample(feature: Tensor, like: Tensor) -> Tensor:
+    """The feature with the norm that another has in each sample; no gradient
+    reaches the other."""
+
+    def norm(x: Tensor):
+        flat = x.float().flatten(1).norm(dim=1)
+        return flat.view(-1, *[1] * (x.dim() - 1))
+
+    scaled = feature.float() * (norm(like.detach()) / (norm(feature) + 1e-5))
+    return scaled.to(like.dtype)

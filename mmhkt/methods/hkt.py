@@ -5,7 +5,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection, Extraction, Mixture, Site
+from mmhkt.inheritance.transfer import SCALES
 from mmhkt.registry import METHODS
+from mmhkt.utils import one_of
 from .base import Method
 from .step import Step
 
@@ -41,6 +43,11 @@ class HKT(Method):
             classification experiment.
         attention (dict, optional): Config of the Genetic Attention, merged
             into the default, ``dict(mode='gate')``.
+        scale (str): Whether features are brought to each other's scale,
+            ``'none'``, ``'channel'`` or ``'norm'``, see
+            :class:`mmhkt.inheritance.Transfer`. Defaults to ``'none'``.
+        judged (str): What the parent's head judges: the ``'mixture'``, or the
+            child's ``'own'`` feature. Defaults to ``'mixture'``.
         weights (dict, optional): Of ``native``, ``inherited`` and
             ``parent_head``. Defaults to 1 each.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
@@ -53,9 +60,13 @@ class HKT(Method):
     def __init__(self,
                  sites=None,
                  attention: Optional[dict] = None,
+                 scale: str = 'none',
+                 judged: str = 'mixture',
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[Sequence[dict]] = None):
         super().__init__(sites=sites, weights=weights, schedule=schedule)
+        self.scale = one_of('HKT scale', scale, SCALES)
+        self.judged = one_of('HKT judged', judged, ('mixture', 'own'))
         self.attention = {
             'type': 'mmhkt.GeneticAttention',
             **self.default_attention,
@@ -66,8 +77,8 @@ class HKT(Method):
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Extraction) -> None:
         _check_child_sites(sites, child.dissection)
-        judged = self.weights['parent_head'] > 0
-        if not judged and self.weights['inherited'] == 0:
+        parent_judges = self.weights['parent_head'] > 0
+        if not parent_judges and self.weights['inherited'] == 0:
             raise ValueError(
                 f'{type(self).__name__} with neither "inherited" nor '
                 '"parent_head" inherits nothing; give one of them a weight, '
@@ -84,19 +95,22 @@ class HKT(Method):
         self.calls = [
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
-        self.judged: List[int] = []
-        if judged:
+        self.judged_sites: List[int] = []
+        if parent_judges:
             _check_classes(child, parent)
             parent.want(last, rerun=True)
             # Of two that share a parent's feature the later one.
-            self.judged = sorted({
+            self.judged_sites = sorted({
                 site.parent: i
                 for i, site in enumerate(sites) if site.parent in last
             }.values())
         child.want([site.child for site in sites], rerun=True)
         self.mixtures.extend(
-            Mixture(site, self.attention, to_parent=i in self.judged)
-            for i, site in enumerate(sites))
+            Mixture(
+                site,
+                self.attention,
+                to_parent=i in self.judged_sites,
+                scale=self.scale) for i, site in enumerate(sites))
         first = child.dissection.first(site.child for site in sites)
         self.reruns = 'head' if (
             child.head_site is not None and first == child.dissection.split(
@@ -154,14 +168,20 @@ class HKT(Method):
                                              mixers)))
         if self.weight('parent_head') > 0:
             features = {}
-            for i in self.judged:
+            for i in self.judged_sites:
                 site = self.sites[i]
-                for call in range(len(mixed[i]), self.calls[i]):
-                    mix(i, step.child_feature(site.child, call))
+                own = [
+                    step.child_feature(site.child, call)
+                    for call in range(self.calls[i])
+                ]
+                if self.judged == 'mixture':
+                    for q in own[len(mixed[i]):]:
+                        mix(i, q)
+                    own = mixed[i]
                 features[site.parent] = [
                     self.mixtures[i].in_parent(
-                        mixture, step.parent_feature(site.parent, call))
-                    for call, mixture in enumerate(mixed[i])
+                        feature, step.parent_feature(site.parent, call))
+                    for call, feature in enumerate(own)
                 ]
             losses.update(
                 self.weighted(

@@ -406,3 +406,38 @@ def test_features_of_two_shapes():
 def test_spatial_needs_positions():
     with pytest.raises(ValueError, match='site before pooling'):
         GeneticAttention('spatial')(*pair(2, 4))
+
+
+# ------------------------------------------------------------------- chance
+
+
+@pytest.mark.parametrize('shape', [(400, 4), (400, 4, 2, 2), (400, 3, 4)])
+def test_drop(shape):
+    """A sample keeps all of its own feature, or gets the whole mixture."""
+    q, v = torch.rand(2, *shape)
+    attention = GeneticAttention('static', drop=0.25)
+    whole = attention.eval()(q, v)
+    torch.manual_seed(0)
+    out = attention.train()(q, v).flatten(1)
+    own = (out == q.flatten(1)).all(1)
+    torch.testing.assert_close(out[~own], whole.flatten(1)[~own])
+    assert 0.15 < own.float().mean().item() < 0.35
+
+
+@pytest.mark.parametrize('shape', [(400, 4), (400, 4, 2, 2)])
+def test_random_intensity(shape):
+    q, v = torch.zeros(shape), torch.ones(shape)
+    attention = GeneticAttention(
+        'static', intensity=0.8, random_intensity=True)
+    torch.manual_seed(0)
+    out = attention(q, v).flatten(1)
+    assert torch.equal(out, out[:, :1].expand_as(out))
+    assert 0 <= out.min() and out.max() <= 0.8
+    assert out.mean().item() == pytest.approx(0.4, abs=0.03)
+    assert torch.allclose(attention.eval()(q, v), torch.tensor(0.8))
+
+
+@pytest.mark.parametrize('drop', [-0.1, 1.0])
+def test_bad_drop(drop):
+    with pytest.raises(ValueError, match='drop is the probability'):
+        GeneticAttention(drop=drop)

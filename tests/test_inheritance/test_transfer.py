@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -205,3 +206,59 @@ def test_resize_smaller_loses_nothing():
 ])
 def test_describe(source, target, text):
     assert Transfer(source, target).describe() == text
+
+
+# -------------------------------------------------------------------- scale
+
+
+@pytest.mark.parametrize('name', ['vector', 'map', 'tokens'])
+def test_scale_of_each_channel(name):
+    """Mean and deviation of every channel become those of the other."""
+    layout = LAYOUTS[name]
+    z, like = feature(layout, batch=8), 5 * feature(layout, batch=8) + 1
+    out = Transfer(layout, layout, scale='channel')(z, like)
+    axis = (0, 2, 3) if name == 'map' else tuple(range(like.dim() - 1))
+    found, goal = out.numpy(), like.numpy()
+    np.testing.assert_allclose(found.mean(axis), goal.mean(axis), rtol=1e-5)
+    np.testing.assert_allclose(found.std(axis), goal.std(axis), rtol=1e-3)
+    # The order within a channel stays.
+    flat = z.movedim(1, -1) if name == 'map' else z
+    found = out.movedim(1, -1) if name == 'map' else out
+    assert torch.equal(
+        flat.reshape(-1, 4).argsort(0),
+        found.reshape(-1, 4).argsort(0))
+
+
+def test_scale_of_each_channel_by_hand():
+    z = torch.tensor([[0., 7.], [2., 7.]])
+    like = torch.tensor([[10., 1.], [16., 3.]])
+    out = Transfer(Layout('vector', 2), Layout('vector', 2), 'channel')(z,
+                                                                        like)
+    # A channel that says nothing becomes the other's mean.
+    assert torch.allclose(out, torch.tensor([[10., 2.], [16., 2.]]), atol=1e-3)
+
+
+@pytest.mark.parametrize('name', ['vector', 'map', 'cls'])
+def test_scale_of_each_sample(name):
+    layout = LAYOUTS[name]
+    z, like = feature(layout), 3 * feature(layout)
+    like[1] = 0
+    out = Transfer(layout, layout, scale='norm')(z, like)
+    assert out[0].norm().item() == pytest.approx(like[0].norm().item(), 1e-4)
+    assert torch.allclose(out[0] / out[0].norm(), z[0] / z[0].norm())
+    assert not out[1].any()
+
+
+@pytest.mark.parametrize('scale', ['channel', 'norm'])
+def test_what_gives_the_scale_gets_no_gradient(scale):
+    layout = Layout('map', 4, (2, 2))
+    z, like = (feature(layout).requires_grad_() for _ in range(2))
+    transfer = Transfer(layout, layout, scale)
+    (transfer(z, like) * torch.rand_like(z)).sum().backward()
+    assert like.grad is None and z.grad.abs().sum() > 0
+    assert transfer.describe().startswith('scale of each ')
+
+
+def test_unknown_scale():
+    with pytest.raises(ValueError, match='"chanel".*nearest: channel'):
+        Transfer(VECTOR, VECTOR, scale='chanel')

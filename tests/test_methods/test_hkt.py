@@ -362,7 +362,7 @@ def test_the_last_site_is_judged_by_the_parents_head():
     ]
     model = stages_model(HKT(sites=sites)).eval()
     method = model.methods[0]
-    assert method.judged == [0]
+    assert method.judged_sites == [0]
     assert method.mixtures[0].back is not None
     assert method.mixtures[1].back is None
     found = losses_of(model)['hkt.parent_head.loss']
@@ -389,6 +389,31 @@ def test_without_inherited_only_the_last_site_is_kept():
     back = method.mixtures[0].back.project(method.mixtures[0](q, z))
     expected = model.parent.network.head.loss((back, ), LABELS)['loss']
     assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_the_parents_head_may_judge_the_childs_own_feature():
+    model = stages_model(HKT(judged='own')).eval()
+    found = losses_of(model)
+    method = model.methods[0]
+    back = method.mixtures[0].back.project(model.child.extract_feat(IMAGES)[0])
+    expected = model.parent.network.head.loss((back, ), LABELS)['loss']
+    assert found['hkt.parent_head.loss'].item() == pytest.approx(
+        expected.item(), abs=1e-6)
+    # The mixture is still what is inherited.
+    mixture = stages_model(HKT(weights=dict(parent_head=0))).eval()
+    mixture.methods[0].mixtures[0].transfer.load_state_dict(
+        method.mixtures[0].transfer.state_dict())
+    assert found['hkt.inherited.loss'].item() == pytest.approx(
+        losses_of(mixture)['hkt.inherited.loss'].item(), abs=1e-6)
+    with pytest.raises(ValueError, match='HKT judged.*"child"'):
+        HKT(judged='child')
+
+
+def test_scale_holds_both_ways():
+    model = stages_model(HKT(scale='channel'))
+    mixture = model.methods[0].mixtures[0]
+    assert mixture.transfer.scale == mixture.back.scale == 'channel'
+    assert 'scale of each channel' in model.methods[0].describe()[0]['adapter']
 
 
 def test_intensity_of_one_site():

@@ -115,7 +115,7 @@ def test_losses_are_those_of_networks_run_in_full(batch, sites, names):
         })
         # With the hidden state given, nothing before it matters.
         judged = [LOOP] if LOOP in names else names
-        assert [names[i] for i in method.judged] == judged
+        assert [names[i] for i in method.judged_sites] == judged
         back = {
             name: [
                 method.mixtures[names.index(name)].in_parent(m, z)
