@@ -61,7 +61,9 @@ def draw(summary: dict) -> Dict[str, object]:
     Returns:
         dict: SVG elements. ``curves`` (all of training and its second half)
         and ``panels`` (pairs of a method's label and its curve), two lists;
-        ``differences`` and ``cost``, each None if there is nothing to show.
+        ``differences`` and ``cost``, each None if there is nothing to show;
+        and ``training``, pairs of a method's label and pairs of what is shown
+        and its figure, of the methods that inherit.
     """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -72,6 +74,7 @@ def draw(summary: dict) -> Dict[str, object]:
                 _draw_curves(summary, curves, late) for late in (False, True)
             ] if curves else [],
             panels=_draw_panels(summary, curves),
+            training=_draw_training(summary),
             differences=_draw_differences(summary),
             cost=_draw_cost(summary))
 
@@ -155,6 +158,67 @@ def _draw_panels(summary: dict, curves: dict) -> List[Tuple[str, str]]:
                        _svg(figure, f'panel{i}',
                             f'Learning curve of {method["label"]}')))
     return panels
+
+
+def _draw_training(summary: dict) -> List[Tuple[str, List[Tuple[str, str]]]]:
+    """What went on inside the methods that log more than the child."""
+    drawn = []
+    for i, method in enumerate(summary['methods']):
+        groups: Dict[str, dict] = {}
+        for name, curve in _training_curves(method).items():
+            groups.setdefault(_group(name), {})[name] = curve
+        if set(groups) <= {'accuracy'} and len(groups.get('accuracy', ())) < 2:
+            continue
+        drawn.append((method['label'], [(group,
+                                         _draw_group(f'training-{group}{i}',
+                                                     group, curves))
+                                        for group, curves in groups.items()]))
+    return drawn
+
+
+def _training_curves(method: dict) -> Dict[str, tuple]:
+    """Name -> steps and values (seeds x steps), of the finished runs."""
+    runs = [
+        run['training'] for run in method['runs']
+        if run['state'] == 'finished' and run.get('training')
+    ]
+    curves = {}
+    for name in runs[0] if runs else ():
+        found = [dict(map(tuple, run.get(name, ()))) for run in runs]
+        steps = sorted(set.intersection(*map(set, found)))
+        if len(steps) > 1:
+            curves[name] = (np.array(steps),
+                            np.array([[run[step] for step in steps]
+                                      for run in found],
+                                     dtype=float))
+    return curves
+
+
+def _group(name: str) -> str:
+    return 'accuracy' if name.endswith('.accuracy') else name.split('.')[1]
+
+
+def _draw_group(key: str, group: str, curves: Dict[str, tuple]) -> str:
+    figure, axes = _figure(
+        max(1.8,
+            len(curves) * LINE + 0.7), left=0.55, right=1.7)
+    ends = []
+    for i, (name, (steps, values)) in enumerate(curves.items()):
+        look = dict(color=PALETTE[i % len(PALETTE)], linestyle='-')
+        _line_with_band(axes, steps, values, look)
+        mean = values.mean(0)
+        there = np.isfinite(mean)
+        if there.any():
+            # 'native.accuracy' and 'hkt.gate.backbone.layer1'
+            label = name.removesuffix('.accuracy') if group == 'accuracy' \
+                else name.split('.', 2)[-1]
+            ends.append(
+                (steps[there][-1], mean[there][-1], label, look['color']))
+    axes.set(xlabel='iteration', ylabel=group)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    _label_at_right(axes, ends)
+    return _svg(figure, key, f'{group} while training')
 
 
 def _end(curves: dict) -> int:

@@ -123,6 +123,7 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
         error=error_of(run.folder) if state == 'failed' else None,
         initial_weights=record.get('initial_weights'),
         batches=record.get('batches', {}),
+        training=record.get('training', {}),
         peak_memory=record.get('peak_memory'))
 
 

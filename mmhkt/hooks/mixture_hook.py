@@ -8,6 +8,9 @@ from mmhkt.models.export import export_child
 from mmhkt.registry import HOOKS
 from .common import hereditary
 
+# How many points a curve of the whole run has.
+POINTS = 40
+
 
 @HOOKS.register_module()
 class MixtureHook(Hook):
@@ -16,7 +19,8 @@ class MixtureHook(Hook):
     - After every ``interval`` iterations the methods' statistics (gate and
       intensity of each site) go to the message hub, and with it to every
       visualiser backend and the JSON log; training accuracies of the child
-      on its own feature and on the mixture are logged with the losses.
+      on its own feature and on the mixture are logged with the losses. Both
+      are kept as curves of 40 points over the run, for comparisons.
     - After each validation it warns where the child alone is far below its
       mixture: a child that leans on its parent, which it will not have.
     - After training the child is exported alone, and its last and its best
@@ -43,15 +47,38 @@ class MixtureHook(Hook):
                          batch_idx: int,
                          data_batch=None,
                          outputs: Optional[dict] = None) -> None:
-        """Log the statistics."""
+        """Log the statistics, and add a point to the curves."""
         model = hereditary(runner)
-        if model is None or not self.every_n_train_iters(
-                runner, self.interval):
+        if model is None:
             return
-        for method in model.methods:
-            for name, value in method.statistics().items():
-                runner.message_hub.update_scalar(f'train/{method.name}.{name}',
-                                                 float(value))
+        window = max(1, runner.max_iters // POINTS)
+        log = self.every_n_train_iters(runner, self.interval)
+        keep = self.every_n_train_iters(runner, window)
+        if not (log or keep):
+            return
+        statistics = {
+            f'{method.name}.{name}': float(value)
+            for method in model.methods
+            for name, value in method.statistics().items()
+        }
+        if log:
+            for name, value in statistics.items():
+                runner.message_hub.update_scalar(f'train/{name}', value)
+        if keep:
+            self._keep(runner, window, statistics)
+
+    @staticmethod
+    def _keep(runner, window: int, statistics: Dict[str, float]) -> None:
+        accuracies = {
+            name.removeprefix('train/'): float(history.mean(window))
+            for name, history in runner.message_hub.log_scalars.items()
+            if name.startswith('train/') and name.endswith('.accuracy')
+        }
+        curves = runner.message_hub.runtime_info.get('training', {})
+        for name, value in {**accuracies, **statistics}.items():
+            curves.setdefault(name, []).append([runner.iter + 1, value])
+        # There it is saved, and resumed, with the checkpoint.
+        runner.message_hub.update_info('training', curves)
 
     def after_val_epoch(self,
                         runner,

@@ -36,7 +36,8 @@ class RecordHook(Hook):
     the same batches (``batches``: after which iteration -> hash of all
     batches up to there). These hashes, and the scores of every validation,
     are those of the whole run, however often it was interrupted and resumed;
-    a validation that an interruption left out is made up for.
+    a validation that an interruption left out is made up for. ``training``
+    has the curves of :class:`MixtureHook`.
     """
 
     # Where it says "finished", all other hooks have written what they write.
@@ -142,6 +143,7 @@ class RecordHook(Hook):
             parent_weights=self._seen['parent_weights'],
             batches=self._seen['batches'],
             validations=self._validations,
+            training=runner.message_hub.runtime_info.get('training', {}),
             parent_scores=runner.message_hub.runtime_info.get('parent_scores'),
             unit='iter' if _by_iter(runner.train_loop) else 'epoch',
             iter=done,

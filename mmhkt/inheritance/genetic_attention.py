@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Optional, Sequence, Tuple, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModule
@@ -119,8 +119,9 @@ class GeneticAttention(BaseModule):
             self.register_buffer('intensity', value, persistent=False)
         # Set by a schedule; multiplies the intensity, learned or not.
         self.factor = 1.0
-        # Mean coefficient of the last mixture, for the logs.
-        self.last_gate: Optional[Tensor] = None
+        # Of the last mixture, for the logs: the means of its coefficient,
+        # 'gate', and of the scaled inner product behind it, 'similarity'.
+        self.last: Dict[str, Tensor] = {}
 
         if mode == 'learnable':
             if channels is None:
@@ -162,7 +163,7 @@ class GeneticAttention(BaseModule):
         inherited, gate = getattr(self, f'_{self.mode}')(q, v)
         strength = (self.intensity * self.factor).to(q.dtype)
         if gate is not None:
-            self.last_gate = gate.detach().mean()
+            self.last['gate'] = gate.detach().mean()
             strength = strength * gate
         if self.training:
             strength = self._by_chance(strength, q)
@@ -174,9 +175,9 @@ class GeneticAttention(BaseModule):
 
     def _gate(self, q: Tensor, v: Tensor):
         source_q, source_v = self._gate_source(q, v)
-        affinity = torch.sigmoid(
+        similarity = self._noted(
             _similarity(self._pool(source_q), self._pool(source_v)))
-        return v, self._selected(affinity)
+        return v, self._selected(torch.sigmoid(similarity))
 
     def _spatial(self, q: Tensor, v: Tensor):
         if q.dim() == 2:
@@ -193,7 +194,8 @@ class GeneticAttention(BaseModule):
         source_q, source_v = self._gate_source(q, v)
         query = self.query(self._pool(source_q))
         key = self.key(self._pool(source_v))
-        affinity = (torch.sigmoid(_similarity(query, key)) +
+        similarity = self._noted(_similarity(query, key))
+        affinity = (torch.sigmoid(similarity) +
                     torch.sigmoid(self.gate_mlp(query * key))) / 2
         return self.value(v), self._selected(affinity)
 
@@ -216,6 +218,10 @@ class GeneticAttention(BaseModule):
         if self.gate_per == 'sample' and x.dim() > 2:
             return x.mean(dim=tuple(range(1, x.dim() - 1)), keepdim=True)
         return x
+
+    def _noted(self, similarity: Tensor) -> Tensor:
+        self.last['similarity'] = similarity.detach().mean()
+        return similarity
 
     def _selected(self, affinity: Tensor) -> Tensor:
         return affinity if self.select == 'affinity' else 1 - affinity

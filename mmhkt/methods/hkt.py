@@ -143,8 +143,8 @@ class HKT(Method):
             attention = mixture.attention
             statistics[f'intensity.{site.child}'] = (
                 attention.intensity.detach() * attention.factor)
-            if attention.last_gate is not None:
-                statistics[f'gate.{site.child}'] = attention.last_gate
+            for name, value in attention.last.items():
+                statistics[f'{name}.{site.child}'] = value
         return statistics
 
     def forward(self, step: Step) -> Dict[str, Tensor]:

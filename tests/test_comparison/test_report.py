@@ -406,3 +406,37 @@ def test_in_a_browser(tmp_path):
     assert outline.figures == dict(FIGURES, panel=2)
     assert 'script' not in [tag for tag, _ in outline.tags]
     assert [tag for tag, _ in outline.tags].count('details') == 4
+
+
+def test_inside_training(tmp_path):
+    """Only of methods that log more than the child's own accuracy."""
+    summary = make_summary(('alone', 'hkt', 'lepoket'), seeds=(0, 1))
+    curve = [[10, 50.0], [20, 60.0], [30, 70.0]]
+    names = dict(
+        alone=['native.accuracy'],
+        hkt=[
+            'native.accuracy', 'hkt.inherited.accuracy', 'hkt.gate.neck',
+            'hkt.gate.backbone.layer1', 'hkt.similarity.neck'
+        ],
+        lepoket=['native.accuracy', 'lepoket.inherited.accuracy'])
+    for method in summary['methods']:
+        for run in method['runs']:
+            run['training'] = {name: curve for name in names[method['name']]}
+    # A run that was not finished is left out.
+    stop(summary['methods'][2]['runs'][0], 'running')
+    html = written(summary, tmp_path)['html']
+    found = Outline(html).figures
+    assert {
+        k: v
+        for k, v in found.items() if k.startswith('training')
+    } == {
+        'training-accuracy': 2,
+        'training-gate': 1,
+        'training-similarity': 1
+    }
+    section = html.split('id="training"')[1].split('</section>')[0]
+    for text in ('hkt.inherited', 'backbone.layer1', 'neck', 'iteration'):
+        assert f'>{text}</text>' in section
+    assert 'child alone' not in section
+    assert 'id="training"' not in written(make_summary(NAMES[:3]),
+                                          tmp_path)['html']

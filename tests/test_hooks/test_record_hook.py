@@ -142,6 +142,26 @@ def test_what_lies_after_the_checkpoint_is_recorded_anew(tmp_path, whole):
     assert lasting(record(tmp_path)) == lasting(whole[2])
 
 
+def test_curves_of_training(whole):
+    """Of the accuracies and of the method's statistics, and no others."""
+    folder, runner, noted = whole
+    curves = noted['training']
+    assert set(curves) == {
+        'native.accuracy', 'hkt.inherited.accuracy',
+        'hkt.parent_head.accuracy', 'hkt.gate.neck', 'hkt.similarity.neck',
+        'hkt.intensity.neck'
+    }
+    # Fewer iterations than points: each one.
+    steps = list(range(1, runner.max_iters + 1))
+    assert all([step for step, _ in curve] == steps
+               for curve in curves.values())
+    logged = runner.message_hub.log_scalars['train/native.accuracy'].data[0]
+    assert [v for _, v in curves['native.accuracy']
+            ] == pytest.approx(list(logged))
+    assert all(v == pytest.approx(0.6)
+               for _, v in curves['hkt.intensity.neck'])
+
+
 def test_by_iteration(tmp_path):
 
     def cfg(folder, **options):
@@ -236,7 +256,6 @@ def test_hash_does_not_depend_on_the_order_of_fields():
         sample.set_gt_score(torch.rand(4, generator=torch.manual_seed(0)))
         hashes.add(hash_of_batch(dict(data_samples=[sample])))
     assert len(hashes) == 1
-
 
 
 def test_hash_of_a_large_batch_takes_a_sample():

@@ -102,7 +102,8 @@ def test_gate_by_hand(select):
     assert m[0].tolist() == pytest.approx(
         [1 + step * 2, 2 - step, step * 5, 1.])
     assert m[1].tolist() == pytest.approx([0.6 * 0.5 * 2] * 4)
-    assert attention.last_gate.item() == pytest.approx((coefficient + .5) / 2)
+    assert attention.last['gate'].item() == pytest.approx(
+        (coefficient + .5) / 2)
 
 
 def test_gate_as_the_paper_writes_it():
@@ -344,16 +345,23 @@ def test_intensity_of_learnable_can_be_fixed():
     assert 'intensity' not in dict(attention.named_parameters())
 
 
-def test_gate_coefficient_for_the_logs():
+def test_what_is_kept_for_the_logs():
     q, v = pair(2, 4)
     attention = GeneticAttention('gate', gate_gradient=True)
-    assert attention.last_gate is None
+    assert attention.last == {}
     attention(q, v)
-    assert attention.last_gate.shape == ()
-    assert not attention.last_gate.requires_grad
+    similarity = (q * v).sum(1) / 2
+    assert not any(value.requires_grad for value in attention.last.values())
+    found = {name: value.item() for name, value in attention.last.items()}
+    assert found == dict(
+        similarity=pytest.approx(similarity.mean().item()),
+        gate=pytest.approx((1 - similarity.sigmoid()).mean().item()))
     static = GeneticAttention('static')
     static(q, v)
-    assert static.last_gate is None
+    assert static.last == {}
+    learnable = GeneticAttention('learnable', channels=4).double()
+    learnable(q, v)
+    assert set(learnable.last) == {'gate', 'similarity'}
 
 
 def test_half_precision_stays_half():
