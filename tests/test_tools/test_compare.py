@@ -310,6 +310,10 @@ def test_mistakes_are_told_in_one_line(environment, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'path', sorted((CONFIGS / 'compare').glob('*.py')), ids=lambda p: p.stem)
+    'path', [
+        *sorted(CONFIGS.glob('compare/*.py')),
+        *sorted(CONFIGS.glob('studies/*.py'))
+    ],
+    ids=lambda p: p.stem)
 def test_our_comparisons(path):
     assert len(make_plan([str(path)]).entries) > 1
