@@ -1,3 +1,3 @@
 _base_ = './hkt_resnet56_resnet20_short_cifar10.py'
 
-method = dict(attention=dict(gate_gradient=True))
+method = dict(as_published=True)

@@ -27,7 +27,7 @@ comparison = dict(
         hkt(),
         # The gate: as published, the other selection, none, and its strength.
         'as-published':
-        hkt(attention=dict(gate_gradient=True)),
+        hkt(as_published=True),
         'affinity':
         hkt(attention=dict(select='affinity')),
         'no-gate':

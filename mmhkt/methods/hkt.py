@@ -34,8 +34,7 @@ class HKT(Method):
     returned that time.
 
     The default differs from the paper in one point: no gradient flows
-    through the gate's coefficient. ``attention=dict(gate_gradient=True)``
-    is as published.
+    through the gate's coefficient.
 
     Args:
         sites (str | Sequence[dict], optional): Defaults to None, ``'head'``:
@@ -52,10 +51,17 @@ class HKT(Method):
             ``parent_head``. Defaults to 1 each.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
             ``'weights.<term>'``.
+        as_published (bool): Whether what the settings above leave open is
+            the paper's, :attr:`published`. Defaults to False.
     """
 
     default_weights = dict(native=1.0, inherited=1.0, parent_head=1.0)
     default_attention: Dict = dict(mode='gate')
+    published: Dict[str, Any] = dict(
+        sites='head',
+        attention=dict(mode='gate', gate_gradient=True),
+        weights=dict(native=1.0, inherited=1.0, parent_head=1.0),
+        schedule=())
 
     def __init__(self,
                  sites=None,
@@ -63,7 +69,14 @@ class HKT(Method):
                  scale: str = 'none',
                  judged: str = 'mixture',
                  weights: Optional[Dict[str, float]] = None,
-                 schedule: Optional[Sequence[dict]] = None):
+                 schedule: Optional[Sequence[dict]] = None,
+                 as_published: bool = False):
+        if as_published:
+            sites = self.published['sites'] if sites is None else sites
+            attention = {**self.published['attention'], **(attention or {})}
+            weights = {**self.published['weights'], **(weights or {})}
+            if schedule is None:
+                schedule = self.published['schedule']
         super().__init__(sites=sites, weights=weights, schedule=schedule)
         self.scale = one_of('HKT scale', scale, SCALES)
         self.judged = one_of('HKT judged', judged, ('mixture', 'own'))

@@ -11,12 +11,11 @@ class LePoKet(HKT):
     trains on the mixture's loss :math:`L_{c*}(m)` alone. A child trained
     that way does not work without its parent, so that by default the native
     loss is added and the intensity falls to 0 over the first 70 % of the
-    training. The paper's setting is ``weights=dict(native=0)``,
-    ``schedule=[]`` and ``attention=dict(gate_gradient=True)``.
+    training. ``as_published=True`` restores the paper's setting.
 
     Args:
-        sites, attention, weights, schedule: As in
-            :class:`mmhkt.methods.HKT`; the attention's default is
+        sites, attention, scale, judged, weights, schedule, as_published: As
+            in :class:`mmhkt.methods.HKT`; the attention's default is
             ``dict(mode='learnable')``, the weights' 1 for ``native`` and
             ``inherited`` and 0 for ``parent_head``.
     """
@@ -25,3 +24,8 @@ class LePoKet(HKT):
     default_attention = dict(mode='learnable')
     default_schedule = (dict(
         knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )
+    published = dict(
+        sites='head',
+        attention=dict(mode='learnable', gate_gradient=True),
+        weights=dict(native=0.0, inherited=1.0, parent_head=0.0),
+        schedule=())

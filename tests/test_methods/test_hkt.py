@@ -557,11 +557,29 @@ def test_defaults_of_lepoket():
     assert 'intensity.neck' in method.statistics()
 
 
+def test_hkt_as_the_paper_has_it():
+    method = HKT(as_published=True)
+    assert method.weights == dict(native=1, inherited=1, parent_head=1)
+    assert method.schedule == [] and method.sites_wanted == 'head'
+    stages_model(method)
+    attention = method.mixtures[0].attention
+    assert attention.mode == 'gate' and attention.select == 'novelty'
+    assert attention.gate_gradient
+    assert attention.intensity.item() == pytest.approx(0.6)
+    # What is typed holds.
+    mixed = HKT(
+        as_published=True,
+        sites='stages',
+        weights=dict(parent_head=0),
+        attention=dict(gate_gradient=False),
+        schedule=[dict(knob='intensity')])
+    assert mixed.weights == dict(native=1, inherited=1, parent_head=0)
+    assert mixed.sites_wanted == 'stages' and len(mixed.schedule) == 1
+    assert not mixed.attention['gate_gradient']
+
+
 def test_lepoket_as_the_paper_has_it():
-    method = LePoKet(
-        weights=dict(native=0),
-        schedule=[],
-        attention=dict(gate_gradient=True, intensity=0.3))
+    method = LePoKet(as_published=True, attention=dict(intensity=0.3))
     model = stages_model(method)
     assert method.schedule == []
     assert [n for n in losses_of(model)

@@ -2,8 +2,4 @@
 # feature in it to the end. A child trained like this leans on its parent, see
 # configs/lepoket/README.md.
 runner_type = 'mmhkt.InheritanceRunner'
-method = dict(
-    type='mmhkt.LePoKet',
-    attention=dict(gate_gradient=True),
-    weights=dict(native=0),
-    schedule=[])
+method = dict(type='mmhkt.LePoKet', as_published=True)
