@@ -20,7 +20,8 @@ from mmhkt.utils.config import load_config
 # Comparisons, which list methods of their own, have their own tests.
 LEAVES = sorted(
     path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob('*.py')
-    if path.relative_to(CONFIGS).parts[0] not in ('_base_', 'compare', 'studies'))
+    if path.relative_to(CONFIGS).parts[0] not in ('_base_', 'compare',
+                                                  'studies'))
 WITH_PARENT = [name for name in LEAVES if not name.startswith('alone/')]
 FOLDERS = sorted({Path(name).parent.as_posix() for name in LEAVES})
 ZOOS = {

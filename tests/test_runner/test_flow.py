@@ -12,11 +12,13 @@ from mmhkt.models import RAFT, HereditaryModel, build_network
 from mmhkt.models.flow.torchvision_raft import _checked
 
 
-@pytest.mark.parametrize('method', [
-    'mmhkt.Alone',
-    dict(type='mmhkt.HKT', sites='3hkt'),
-    dict(type='mmhkt.LePoKet', sites='2hkt'),
-], ids=['Alone', '3HKT', 'LePoKet'])
+@pytest.mark.parametrize(
+    'method', [
+        'mmhkt.Alone',
+        dict(type='mmhkt.HKT', sites='3hkt'),
+        dict(type='mmhkt.LePoKet', sites='2hkt'),
+    ],
+    ids=['Alone', '3HKT', 'LePoKet'])
 def test_ours_and_the_checkpoint_law(tmp_path, method):
     """The untouched file fits torchvision's RAFT, with equal flow."""
     cfg = flow_config(tmp_path, method)
