@@ -97,21 +97,30 @@ def _look(summary: dict) -> Dict[str, dict]:
 
 
 def _curves(summary: dict) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:
-    """Steps and scores (seeds x steps) of the finished runs of a method, at
-    the steps that all of them have."""
-    curves = {}
-    for method in summary['methods']:
-        runs = [
-            dict(map(tuple, run['curve'])) for run in method['runs']
-            if run['state'] == 'finished'
-        ]
-        steps = sorted(set.intersection(*map(set, runs))) if runs else []
-        if len(steps) > 1:
-            curves[method['name']] = (np.array(steps),
-                                      np.array([[run[step] for step in steps]
-                                                for run in runs],
-                                               dtype=float))
-    return curves
+    """Steps and scores (seeds x steps) of the finished runs of a method."""
+    curves = {
+        method['name']:
+        _joined([run['curve'] for run in method['runs'] if _finished(run)])
+        for method in summary['methods']
+    }
+    return {name: curve for name, curve in curves.items() if curve}
+
+
+def _finished(run: dict) -> bool:
+    return run['state'] == 'finished'
+
+
+def _joined(
+        curves: Sequence[Sequence]) -> Optional[Tuple[np.ndarray, np.ndarray]]:
+    """Steps that all runs have, and the values there (runs x steps); None
+    for fewer than two."""
+    runs = [dict(map(tuple, curve)) for curve in curves]
+    steps = sorted(set.intersection(*map(set, runs))) if runs else []
+    if len(steps) < 2:
+        return None
+    return np.array(steps), np.array([[run[step] for step in steps]
+                                      for run in runs],
+                                     dtype=float)
 
 
 def _draw_curves(summary: dict, curves: dict, late: bool) -> str:
@@ -122,13 +131,9 @@ def _draw_curves(summary: dict, curves: dict, late: bool) -> str:
     for method in summary['methods']:
         if method['name'] not in curves:
             continue
-        steps, values = curves[method['name']]
-        _line_with_band(axes, steps, values, look[method['name']])
-        # Where a run diverged the line ends before the others do.
-        there = np.isfinite(values.mean(0)) & (steps >= first)
-        if there.any():
-            ends.append((steps[there][-1], values.mean(0)[there][-1],
-                         method['label'], look[method['name']]['color']))
+        curve, line = curves[method['name']], look[method['name']]
+        _line_with_band(axes, *curve, line)
+        ends += _end_of(*curve, method['label'], line['color'], first)
     axes.set(xlabel=summary['unit'], ylabel=summary['metric']['name'])
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set(
@@ -180,18 +185,13 @@ def _training_curves(method: dict) -> Dict[str, tuple]:
     """Name -> steps and values (seeds x steps), of the finished runs."""
     runs = [
         run['training'] for run in method['runs']
-        if run['state'] == 'finished' and run.get('training')
+        if _finished(run) and run.get('training')
     ]
-    curves = {}
-    for name in runs[0] if runs else ():
-        found = [dict(map(tuple, run.get(name, ()))) for run in runs]
-        steps = sorted(set.intersection(*map(set, found)))
-        if len(steps) > 1:
-            curves[name] = (np.array(steps),
-                            np.array([[run[step] for step in steps]
-                                      for run in found],
-                                     dtype=float))
-    return curves
+    curves = {
+        name: _joined([run.get(name, ()) for run in runs])
+        for name in (runs[0] if runs else ())
+    }
+    return {name: curve for name, curve in curves.items() if curve}
 
 
 def _group(name: str) -> str:
@@ -203,17 +203,13 @@ def _draw_group(key: str, group: str, curves: Dict[str, tuple]) -> str:
         max(1.8,
             len(curves) * LINE + 0.7), left=0.55, right=1.7)
     ends = []
-    for i, (name, (steps, values)) in enumerate(curves.items()):
+    for i, (name, curve) in enumerate(curves.items()):
         look = dict(color=PALETTE[i % len(PALETTE)], linestyle='-')
-        _line_with_band(axes, steps, values, look)
-        mean = values.mean(0)
-        there = np.isfinite(mean)
-        if there.any():
-            # 'native.accuracy' and 'hkt.gate.backbone.layer1'
-            label = name.removesuffix('.accuracy') if group == 'accuracy' \
-                else name.split('.', 2)[-1]
-            ends.append(
-                (steps[there][-1], mean[there][-1], label, look['color']))
+        _line_with_band(axes, *curve, look)
+        # 'native.accuracy' and 'hkt.gate.backbone.layer1'
+        label = name.removesuffix('.accuracy') \
+            if group == 'accuracy' else name.split('.', 2)[-1]
+        ends += _end_of(*curve, label, look['color'])
     axes.set(xlabel='iteration', ylabel=group)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
@@ -349,6 +345,20 @@ def _line_with_band(axes, steps: np.ndarray, values: np.ndarray,
             color=look['color'],
             alpha=0.13,
             linewidth=0)
+
+
+def _end_of(steps: np.ndarray,
+            values: np.ndarray,
+            label: str,
+            color: str,
+            first: float = 0) -> List[tuple]:
+    """What `_label_at_right` names a line by, if it has a point from
+    ``first`` on; where a run diverged it ends before the others do."""
+    mean = values.mean(0)
+    there = np.isfinite(mean) & (steps >= first)
+    if not there.any():
+        return []
+    return [(steps[there][-1], mean[there][-1], label, color)]
 
 
 def _label_at_right(axes, ends: Sequence[tuple]) -> None:

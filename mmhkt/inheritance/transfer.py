@@ -1,4 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -108,16 +110,14 @@ class Transfer(nn.Module):
 def per_channel(feature: Tensor, like: Tensor) -> Tensor:
     """The feature with the mean and deviation that each channel of another
     has over the batch and its positions; no gradient reaches the other."""
-    channel = 1 if feature.dim() == 4 else -1
-    rest = [d for d in range(feature.dim()) if d != channel % feature.dim()]
-
-    def moments(x: Tensor):
-        std, mean = torch.std_mean(
-            x.float(), dim=rest, correction=0, keepdim=True)
-        return std, mean
-
-    (std, mean), (goal_std,
-                  goal_mean) = moments(feature), moments(like.detach())
+    is_map = feature.dim() == 4
+    moments = partial(
+        torch.std_mean,
+        dim=(0, 2, 3) if is_map else tuple(range(feature.dim() - 1)),
+        correction=0,
+        keepdim=True)
+    std, mean = moments(feature.float())
+    goal_std, goal_mean = moments(like.detach().float())
     scaled = (feature.float() - mean) / (std + 1e-5) * goal_std + goal_mean
     return scaled.to(like.dtype)
 
@@ -125,10 +125,10 @@ def per_channel(feature: Tensor, like: Tensor) -> Tensor:
 def per_sample(feature: Tensor, like: Tensor) -> Tensor:
     """The feature with the norm that another has in each sample; no gradient
     reaches the other."""
-
-    def norm(x: Tensor):
-        flat = x.float().flatten(1).norm(dim=1)
-        return flat.view(-1, *[1] * (x.dim() - 1))
-
-    scaled = feature.float() * (norm(like.detach()) / (norm(feature) + 1e-5))
+    norm = partial(
+        torch.linalg.vector_norm,
+        dim=tuple(range(1, feature.dim())),
+        keepdim=True)
+    scaled = feature.float() * (
+        norm(like.detach().float()) / (norm(feature.float()) + 1e-5))
     return scaled.to(like.dtype)

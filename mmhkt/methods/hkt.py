@@ -169,6 +169,12 @@ class HKT(Method):
             mixed[i].append(self.mixtures[i](q, z))
             return mixed[i][-1]
 
+        def judged(i: int, call: int) -> Tensor:
+            if self.judged == 'mixture' and call < len(mixed[i]):
+                return mixed[i][call]
+            q = step.child_feature(self.sites[i].child, call)
+            return q if self.judged == 'own' else mix(i, q)
+
         losses = {}
         if self.weight('inherited') > 0:
             mixers = {
@@ -183,18 +189,11 @@ class HKT(Method):
             features = {}
             for i in self.judged_sites:
                 site = self.sites[i]
-                own = [
-                    step.child_feature(site.child, call)
-                    for call in range(self.calls[i])
-                ]
-                if self.judged == 'mixture':
-                    for q in own[len(mixed[i]):]:
-                        mix(i, q)
-                    own = mixed[i]
                 features[site.parent] = [
                     self.mixtures[i].in_parent(
-                        feature, step.parent_feature(site.parent, call))
-                    for call, feature in enumerate(own)
+                        judged(i, call),
+                        step.parent_feature(site.parent, call))
+                    for call in range(self.calls[i])
                 ]
             losses.update(
                 self.weighted(
