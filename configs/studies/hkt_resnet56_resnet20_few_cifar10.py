@@ -29,6 +29,9 @@ comparison = dict(
     methods={
         'alone':
         'mmhkt.Alone',
+        # As steep a loss as three terms make, without a parent.
+        'alone-3':
+        dict(type='mmhkt.Alone', weights=dict(native=3.0)),
         'hkt':
         hkt(),
         # The gate: as published, the other selection, none, and its strength.
@@ -63,6 +66,8 @@ comparison = dict(
         hkt(sites='stages'),
         'all':
         hkt(sites='all'),
+        'stages-scale-channel':
+        hkt(sites='stages', scale='channel'),
         # Scale of what is transferred.
         'scale-channel':
         hkt(scale='channel'),
@@ -99,6 +104,7 @@ comparison = dict(
         'fitnet':
         'mmhkt.FitNet',
         'hkt+fitnet': [hkt(), 'mmhkt.FitNet'],
+        'hkt-middle+fitnet': [hkt(sites='middle'), 'mmhkt.FitNet'],
         'at':
         'mmhkt.AT',
         'hkt+at': [hkt(), 'mmhkt.AT'],
