@@ -66,6 +66,8 @@ def main():
             cfg = plan.entries[0].cfg
     except CONFIG_ERRORS as error:
         raise SystemExit(f'mmhkt: {error}') from None
+    if cfg.get('parent'):
+        cfg.parent.pop('cache', None)  # what is timed is to be computed
     set_amp(cfg, args.amp)
     set_dataloader_defaults(cfg, ('train_dataloader', ))
     cfg.log_level = 'ERROR'

@@ -84,6 +84,8 @@ def _config(plan: Plan) -> Optional[str]:
         return None
     cfg = Config((parents or cfgs)[0].to_dict())
     cfg.pop('work_dir', None)
+    if cfg.get('parent'):
+        cfg.parent.pop('cache', None)
     cfg.comparison = dict(
         methods={entry.name: entry.cfg.method
                  for entry in plan.entries},

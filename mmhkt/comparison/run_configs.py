@@ -57,7 +57,8 @@ def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
     """Settings that differ, other than where the folder lies and what is
     looked at before and after the training."""
     flat, others = (_flat(_without_looks(cfg)) for cfg in (one, other))
-    moved = {'work_dir'} | ({'parent.checkpoint'} if plan.parent else set())
+    moved = {'work_dir', 'parent.cache'
+             } | ({'parent.checkpoint'} if plan.parent else set())
     return sorted(key for key in {
         **flat,
         **others

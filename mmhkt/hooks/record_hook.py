@@ -1,8 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import hashlib
 import json
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
@@ -18,11 +16,9 @@ from torch import Tensor, nn
 
 from mmhkt.registry import HOOKS
 from mmhkt.utils.files import write_text
+from mmhkt.utils.hashing import hash_of_batch, hash_of_weights, unwrapped
 from .common import hereditary
 
-# What is hashed of a batch's images and of its labels, in values: enough to
-# tell two batches apart, in about a millisecond.
-SAMPLE = 65536
 # How often the file is written between two validations, in seconds.
 INTERVAL = 5
 
@@ -134,7 +130,7 @@ class RecordHook(Hook):
     @master_only
     def _write(self, runner, done: int) -> None:
         self._written = time.monotonic()
-        model, network = hereditary(runner), _unwrapped(runner.model)
+        model, network = hereditary(runner), unwrapped(runner.model)
         self._seen['peak_memory'] = max(self._seen['peak_memory'],
                                         _peak_memory())
         record = dict(
@@ -162,77 +158,12 @@ class RecordHook(Hook):
         write_text(self._path, json.dumps(record, indent=1))
 
 
-def hash_of_weights(model: nn.Module) -> str:
-    """SHA-256 of names, types, shapes and values of a model's weights."""
-    digest = hashlib.sha256()
-    for name, value in _unwrapped(model).state_dict().items():
-        digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
-        digest.update(_bytes(value))
-    return digest.hexdigest()
-
-
-def hash_of_batch(batch: Any, before: str = '') -> str:
-    """SHA-256 of a batch and of what was before it.
-
-    Of large tensors evenly spread values are taken, :data:`SAMPLE` of the
-    images and as many of the labels.
-
-    Args:
-        batch: As a dataloader gives it: any nest of dicts, lists, data
-            samples, tensors, arrays and numbers.
-        before (str): The hash before. Defaults to ''.
-    """
-    digest = hashlib.sha256(before.encode())
-    parts = batch.values() if isinstance(
-        batch, dict) else (batch if isinstance(batch,
-                                               (list, tuple)) else [batch])
-    for part in parts:
-        tensors = list(_tensors(part))
-        digest.update(str([(t.dtype, *t.shape) for t in tensors]).encode())
-        most = max(1, SAMPLE // max(1, len(tensors)))
-        # Joined, since a hundred labels one by one would take longer than
-        # all the images.
-        by_type = defaultdict(list)
-        for tensor in tensors:
-            stride = max(1, -(-tensor.numel() // most))
-            values = tensor.detach().reshape(-1)[::stride]
-            by_type[tensor.dtype].append(values.cpu())
-        for values in by_type.values():
-            digest.update(_bytes(torch.cat(values)))
-    return digest.hexdigest()
-
-
-def _tensors(node: Any) -> Iterator[Tensor]:
-    if isinstance(node, (dict, BaseDataElement)):
-        # A data sample keeps its fields in a set, whose order differs from
-        # process to process.
-        for _, value in sorted(node.items()):
-            yield from _tensors(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _tensors(value)
-    elif isinstance(node, Tensor):
-        yield node
-    elif isinstance(node, (bool, int, float)) or hasattr(node, '__array__'):
-        yield torch.as_tensor(node)
-
-
-def _bytes(tensor: Tensor):
-    # As bytes, because NumPy does not know all of torch's types.
-    flat = tensor.detach().cpu().reshape(-1).contiguous()
-    return flat.view(torch.uint8).numpy()
-
-
 def _by_iter(loop) -> bool:
     return isinstance(loop, IterBasedTrainLoop)
 
 
 def _step(runner) -> int:
     return runner.iter if _by_iter(runner.train_loop) else runner.epoch
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _count(parameters) -> int:

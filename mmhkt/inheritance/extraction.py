@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .dissection import INPUT, Dissection, exchanged
+from .feature_cache import FeatureCache
 from .layout import features, pick, put
 
 # What a site does to the feature that passes it.
@@ -59,6 +60,8 @@ class Extraction:
         # takes from the record.
         self._plans: Dict[frozenset, Tuple[List[str], List[str]]] = {}
         self._record: Dict[str, List[Any]] = {}
+        # Of a network that always makes the same of the same images.
+        self.cache: Optional[FeatureCache] = None
 
     def want(self, sites: Iterable[str], rerun: bool = False) -> None:
         """Announce what will be read.
@@ -99,6 +102,33 @@ class Extraction:
         self._plans[frozenset(names)] = roots, shortcuts
         return shortcuts
 
+    def read(self, images: Tensor) -> None:
+        """Run the network on images, or have what it would do from the cache.
+
+        Args:
+            images (Tensor): As the network takes them.
+        """
+        key = kept = None
+        if self.cache is not None:
+            key = self.cache.key(images)
+            kept = self.cache.load(key, self._wanted, images.device)
+        if kept is not None:
+            self._record = {
+                name: [(output, _versions(output) if same else None)
+                       for output, same in outputs]
+                for name, outputs in kept.items()
+            }
+            return
+        with self.record():
+            self.network(images)
+        if self.cache is not None:
+            self.cache.save(
+                key, {
+                    name: [(output, _versions(output) == versions)
+                           for output, versions in outputs]
+                    for name, outputs in self._record.items()
+                })
+
     @contextmanager
     def record(self, mixers: Optional[Dict[str, Mixer]] = None) -> Iterator:
         """Keep the outputs of everything wanted while the network runs.
@@ -134,8 +164,7 @@ class Extraction:
             yield
 
     def _note(self, name: str, output: Any) -> None:
-        self._record[name].append(
-            (output, [f._version for f in features(output)]))
+        self._record[name].append((output, _versions(output)))
 
     @contextmanager
     def rerun(self, mixers: Dict[str, Mixer]) -> Iterator:
@@ -197,7 +226,7 @@ class Extraction:
 
     def _unchanged(self, name: str, call: int) -> Any:
         output, versions = self._record[name][call]
-        if [f._version for f in features(output)] != versions:
+        if _versions(output) != versions:
             raise RuntimeError(
                 f'The {self.dissection.role}\'s "{name}" cannot be a site: a '
                 'later operation overwrites its output in place (an addition '
@@ -239,6 +268,10 @@ class Extraction:
         finally:
             for norm in norms:
                 norm.track_running_stats = True
+
+
+def _versions(output: Any) -> List[int]:
+    return [f._version for f in features(output)]
 
 
 def _recorded(outputs: Iterator, *args, **kwargs) -> Any:

@@ -110,8 +110,7 @@ class Step:
         if self._parent_inputs is None:
             with torch.no_grad():
                 self._parent_inputs = self._images(self.inputs)
-                with self.parent.record():
-                    self.parent.network(self._parent_inputs)
+                self.parent.read(self._parent_inputs)
 
     def _child_losses(self, term: str, mixers: Dict[str, Mixer]) -> Losses:
         run = self.child.rerun if self._child_ran else self.child.record

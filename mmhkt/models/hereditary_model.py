@@ -65,6 +65,7 @@ class HereditaryModel(BaseModel):
             parent = self.parent.extraction = _extraction(
                 task_of(self.parent.network), self.parent.images(image),
                 'parent')
+            parent.cache = self.parent.feature_cache()
         for method in self.methods:
             sites = []
             if method.needs_parent:

@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import hashlib
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import torch
@@ -7,14 +8,16 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
+from mmhkt.inheritance import FeatureCache
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, read_checkpoint,
                          weights_of)
 from mmhkt.utils.config import load_config
+from mmhkt.utils.hashing import hash_of_weights
 from .build import build_network
 from .tasks import TASKS
 
 SETTINGS = ('config', 'checkpoint', 'revise_keys', 'trusted', 'random_weights',
-            'channel_order', 'input_size')
+            'channel_order', 'input_size', 'cache')
 
 
 class Parent(nn.Module):
@@ -41,6 +44,9 @@ class Parent(nn.Module):
         input_size (tuple[int, int], optional): Height and width to which
             images are resized for the parent. Defaults to None, as the child
             gets them.
+        cache (str, optional): A folder in which its features are kept, for
+            runs that see the same batches, see
+            :class:`mmhkt.inheritance.FeatureCache`. Defaults to None.
 
     Raises:
         ValueError: Without a checkpoint, or where it does not fit.
@@ -53,7 +59,8 @@ class Parent(nn.Module):
                  trusted: bool = False,
                  random_weights: bool = False,
                  channel_order: Optional[str] = None,
-                 input_size: Optional[Tuple[int, int]] = None):
+                 input_size: Optional[Tuple[int, int]] = None,
+                 cache: Optional[str] = None):
         super().__init__()
         self.cfg = _config_of(config)
         if checkpoint is None and not random_weights:
@@ -71,6 +78,7 @@ class Parent(nn.Module):
                           f'The parent\'s checkpoint "{checkpoint}"')
         self.channel_order = channel_order or channel_order_of(self.cfg)
         self.input_size = input_size
+        self.cache = cache
         self.requires_grad_(False)
         self.eval()
 
@@ -108,6 +116,14 @@ class Parent(nn.Module):
             normalisation_of(self.network.data_preprocessor),
             flip=None not in (child_order, self.channel_order)
             and child_order != self.channel_order)
+
+    def feature_cache(self) -> Optional[FeatureCache]:
+        """Where this network's features are kept; None if they are not."""
+        if self.cache is None:
+            return None
+        about = f'{self.cfg.model} {hash_of_weights(self.network)}'
+        return FeatureCache(self.cache,
+                            hashlib.sha256(about.encode()).hexdigest())
 
     def images(self, inputs: Tensor) -> Tensor:
         """The child's images as the parent takes them."""
