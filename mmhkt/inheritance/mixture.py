@@ -15,6 +15,8 @@ class Mixture(nn.Module):
     Args:
         site (Site): Where.
         attention (dict): Config of a Genetic Attention; `channels` is added.
+        to_child (bool): Whether features will be mixed; without it nothing is
+            learned for that. Defaults to True.
         to_parent (bool): Whether mixtures will be brought into the parent's
             layout. Defaults to False.
         scale (str): Of both ways, see :class:`mmhkt.inheritance.Transfer`.
@@ -27,22 +29,21 @@ class Mixture(nn.Module):
     def __init__(self,
                  site: Site,
                  attention: dict,
+                 to_child: bool = True,
                  to_parent: bool = False,
                  scale: str = 'none'):
         super().__init__()
         self.site = site
         child, parent = site.child_layout, site.parent_layout
         try:
-            self.transfer = Transfer(parent, child, scale)
+            self.transfer = Transfer(parent, child, scale) if to_child else None
             self.back = Transfer(child, parent, scale) if to_parent else None
         except ValueError as error:
             raise ValueError(
                 f"The site of the child's \"{site.child}\" and the parent's "
                 f'"{site.parent}" cannot be aligned: {error}.') from None
-        self.attention = MODELS.build({
-            'channels': child.channels,
-            **attention
-        })
+        attention = {'channels': child.channels, **attention}
+        self.attention = MODELS.build(attention) if to_child else None
 
     def forward(self, q: Tensor, z: Tensor) -> Tensor:
         """Blend.

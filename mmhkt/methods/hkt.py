@@ -33,8 +33,11 @@ class HKT(Method):
     runs several times, in a loop, is mixed each time with what the parent's
     returned that time.
 
-    The default differs from the paper in one point: no gradient flows
-    through the gate's coefficient.
+    The default differs from the paper in two points. No gradient flows
+    through the gate's coefficient; and the weights add up to 1, so that steps
+    are as large as those of the child alone and a learning rate that suits
+    it still does: the paper's sum of three losses acts, with SGD, like up to
+    three times the rate.
 
     Args:
         sites (str | Sequence[dict], optional): Defaults to None, ``'head'``:
@@ -48,14 +51,14 @@ class HKT(Method):
         judged (str): What the parent's head judges: the ``'mixture'``, or the
             child's ``'own'`` feature. Defaults to ``'mixture'``.
         weights (dict, optional): Of ``native``, ``inherited`` and
-            ``parent_head``. Defaults to 1 each.
+            ``parent_head``. Defaults to 1/3 each.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
             ``'weights.<term>'``.
         as_published (bool): Whether what the settings above leave open is
             the paper's, :attr:`published`. Defaults to False.
     """
 
-    default_weights = dict(native=1.0, inherited=1.0, parent_head=1.0)
+    default_weights = dict(native=1 / 3, inherited=1 / 3, parent_head=1 / 3)
     default_attention: Dict = dict(mode='gate')
     published: Dict[str, Any] = dict(
         sites='head',
@@ -101,7 +104,8 @@ class HKT(Method):
         if len(last) > 1:
             last = parent.dissection.decisive(
                 last, at=parent.logits_site) or last[-1:]
-        if self.weights['inherited'] == 0:
+        inherits = self.weights['inherited'] > 0
+        if not inherits:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
@@ -122,6 +126,7 @@ class HKT(Method):
             Mixture(
                 site,
                 self.attention,
+                to_child=inherits or self.judged == 'mixture',
                 to_parent=i in self.judged_sites,
                 scale=self.scale) for i, site in enumerate(sites))
         first = child.dissection.first(site.child for site in sites)
@@ -132,7 +137,7 @@ class HKT(Method):
     def describe(self) -> List[Dict[str, Any]]:
         return [
             dict(
-                adapter=mixture.transfer.describe(),
+                adapter=(mixture.transfer or mixture.back).describe(),
                 parameters=sum(p.numel() for p in mixture.parameters()),
                 reruns=self.reruns) for mixture in self.mixtures
         ]
@@ -147,13 +152,15 @@ class HKT(Method):
         if knob != 'intensity':
             return super().turn(knob, factor)
         for i, mixture in enumerate(self.mixtures):
-            if sites is None or i in sites:
+            if mixture.attention and (sites is None or i in sites):
                 mixture.attention.factor = factor
 
     def statistics(self) -> Dict[str, Tensor]:
         statistics = {}
         for site, mixture in zip(self.sites, self.mixtures):
             attention = mixture.attention
+            if attention is None:
+                continue
             statistics[f'intensity.{site.child}'] = (
                 attention.intensity.detach() * attention.factor)
             for name, value in attention.last.items():

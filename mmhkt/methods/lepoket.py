@@ -16,11 +16,11 @@ class LePoKet(HKT):
     Args:
         sites, attention, scale, judged, weights, schedule, as_published: As
             in :class:`mmhkt.methods.HKT`; the attention's default is
-            ``dict(mode='learnable')``, the weights' 1 for ``native`` and
+            ``dict(mode='learnable')``, the weights' 1/2 for ``native`` and
             ``inherited`` and 0 for ``parent_head``.
     """
 
-    default_weights = dict(native=1.0, inherited=1.0, parent_head=0.0)
+    default_weights = dict(native=0.5, inherited=0.5, parent_head=0.0)
     default_attention = dict(mode='learnable')
     default_schedule = (dict(
         knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )

@@ -16,6 +16,7 @@ from mmhkt.registry import METHODS, MODELS
 
 RUNS = Counter()
 TERMS = ('native', 'inherited', 'parent_head')
+ONES = dict.fromkeys(TERMS, 1)
 
 
 @MODELS.register_module(force=True)
@@ -143,7 +144,7 @@ def golden_heads(golden):
 
 
 def test_golden_losses_and_gradient(golden):
-    method = HKT(attention=dict(gate_gradient=True))
+    method = HKT(as_published=True)
     model = pooled_model(method, golden['q'], golden['v'],
                          golden_heads(golden))
     q = golden['q'].clone().requires_grad_()
@@ -167,7 +168,8 @@ def test_golden_losses_and_gradient(golden):
 
 def test_golden_losses_but_another_gradient_by_default(golden):
     """The gate's own gradient is what is left out, nothing else."""
-    model = pooled_model(HKT(), golden['q'], golden['v'], golden_heads(golden))
+    model = pooled_model(
+        HKT(weights=ONES), golden['q'], golden['v'], golden_heads(golden))
     q = golden['q'].clone().requires_grad_()
     losses = model(q, samples(golden['y']), mode='loss')
     total = sum(value for name, value in losses.items() if 'loss' in name)
@@ -207,7 +209,7 @@ def test_losses_and_gradients_by_hand(gate_gradient, weights):
         for x, (weight, bias) in zip((q, m, m), (heads[0], *heads))
     ]
     expected = [
-        weights.get(term, 1.) * F.cross_entropy(x, y)
+        weights.get(term, 1 / 3) * F.cross_entropy(x, y)
         for term, x in zip(TERMS, logits)
     ]
     names = ('native.loss', 'hkt.inherited.loss', 'hkt.parent_head.loss')
@@ -299,7 +301,7 @@ def test_a_term_scheduled_to_zero_costs_nothing_either():
 
 
 def test_the_native_loss_is_the_childs_own():
-    model = stages_model(HKT(sites=STAGE1))
+    model = stages_model(HKT(sites=STAGE1, weights=ONES))
     with_parent = losses_of(model)['native.loss']
     alone = model.child(IMAGES, LABELS, mode='loss')['loss']
     assert torch.equal(with_parent, alone)
@@ -337,7 +339,7 @@ def test_the_parents_features_have_no_graph():
 
 
 def test_several_sites_flow_into_each_other():
-    model = stages_model(HKT(sites='all', weights=dict(parent_head=0))).eval()
+    model = stages_model(HKT(sites='all', weights={**ONES, 'parent_head': 0})).eval()
     found = losses_of(model)['hkt.inherited.loss']
     assert RUNS == ran(1, 2, 2, 1, 1, 1)
     method = model.methods[0]
@@ -360,7 +362,7 @@ def test_the_last_site_is_judged_by_the_parents_head():
         dict(child='backbone.stage2', parent='backbone.stage1'),
         dict(child='backbone.stage0', parent='backbone.stage0')
     ]
-    model = stages_model(HKT(sites=sites)).eval()
+    model = stages_model(HKT(sites=sites, weights=ONES)).eval()
     method = model.methods[0]
     assert method.judged_sites == [0]
     assert method.mixtures[0].back is not None
@@ -379,7 +381,7 @@ def test_the_last_site_is_judged_by_the_parents_head():
 
 def test_without_inherited_only_the_last_site_is_kept():
     """Nothing flows on to it from the others."""
-    model = stages_model(HKT(sites='all', weights=dict(inherited=0))).eval()
+    model = stages_model(HKT(sites='all', weights={**ONES, 'inherited': 0})).eval()
     method = model.methods[0]
     assert [site.child for site in method.sites] == ['neck']
     assert len(method.mixtures) == len(method.describe()) == 1
@@ -392,7 +394,7 @@ def test_without_inherited_only_the_last_site_is_kept():
 
 
 def test_the_parents_head_may_judge_the_childs_own_feature():
-    model = stages_model(HKT(judged='own')).eval()
+    model = stages_model(HKT(judged='own', weights=ONES)).eval()
     found = losses_of(model)
     method = model.methods[0]
     back = method.mixtures[0].back.project(model.child.extract_feat(IMAGES)[0])
@@ -400,13 +402,31 @@ def test_the_parents_head_may_judge_the_childs_own_feature():
     assert found['hkt.parent_head.loss'].item() == pytest.approx(
         expected.item(), abs=1e-6)
     # The mixture is still what is inherited.
-    mixture = stages_model(HKT(weights=dict(parent_head=0))).eval()
+    mixture = stages_model(HKT(weights={**ONES, 'parent_head': 0})).eval()
     mixture.methods[0].mixtures[0].transfer.load_state_dict(
         method.mixtures[0].transfer.state_dict())
     assert found['hkt.inherited.loss'].item() == pytest.approx(
         losses_of(mixture)['hkt.inherited.loss'].item(), abs=1e-6)
     with pytest.raises(ValueError, match='HKT judged.*"child"'):
         HKT(judged='child')
+
+
+@pytest.mark.parametrize('mode', ['gate', 'learnable'])
+def test_what_is_not_mixed_is_not_learned(mode):
+    """Else a distributed run would wait for gradients that never come."""
+    model = stages_model(
+        HKT(judged='own',
+            attention=dict(mode=mode),
+            weights=dict(inherited=0),
+            schedule=[dict(knob='intensity')]))
+    method = model.methods[0]
+    sum(v for k, v in losses_of(model).items() if 'loss' in k).backward()
+    assert [name for name, _ in method.named_parameters()
+            ] == ['mixtures.0.back.project.weight']
+    assert all(p.grad is not None for p in method.parameters())
+    method.turn('intensity', 0.5)
+    assert method.statistics() == {}
+    assert method.describe()[0]['adapter'] == 'project 4 to 6'
 
 
 def test_scale_holds_both_ways():
@@ -528,7 +548,7 @@ def test_a_site_that_cannot_be_aligned():
 def test_defaults_of_hkt():
     method = METHODS.build(dict(type='mmhkt.HKT'))
     assert type(method) is HKT and method.name == 'hkt'
-    assert method.weights == dict(native=1, inherited=1, parent_head=1)
+    assert method.weights == dict.fromkeys(TERMS, 1 / 3)
     assert method.schedule == [] and method.sites_wanted == 'head'
     stages_model(method)
     attention = method.mixtures[0].attention
@@ -540,7 +560,7 @@ def test_defaults_of_hkt():
 def test_defaults_of_lepoket():
     method = METHODS.build(dict(type='mmhkt.LePoKet'))
     assert type(method) is LePoKet and method.name == 'lepoket'
-    assert method.weights == dict(native=1, inherited=1, parent_head=0)
+    assert method.weights == dict(native=0.5, inherited=0.5, parent_head=0)
     assert method.schedule == [
         dict(knob='intensity', rule='linear', start=1., stop=0., end=0.7)
     ]
@@ -588,4 +608,4 @@ def test_lepoket_as_the_paper_has_it():
     assert attention.mode == 'learnable' and attention.gate_gradient
     assert attention.intensity.item() == pytest.approx(0.3)
     # an own default is not changed by another's
-    assert LePoKet().weights['native'] == 1 and LePoKet().schedule
+    assert LePoKet().weights['native'] == 0.5 and LePoKet().schedule
