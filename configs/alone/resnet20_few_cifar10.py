@@ -5,4 +5,4 @@ _base_ = [
 ]
 
 # the first 5,000 images
-train_dataloader = dict(dataset=dict(indices=5000))
+train_dataloader = dict(batch_size=64, dataset=dict(indices=5000))

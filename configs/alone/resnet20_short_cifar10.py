@@ -3,3 +3,5 @@ _base_ = [
     '../_base_/schedules/cifar_short.py', '../_base_/methods/alone.py',
     '../_base_/default_runtime.py'
 ]
+
+train_dataloader = dict(batch_size=64)

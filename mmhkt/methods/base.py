@@ -142,8 +142,13 @@ class Method(BaseModule, metaclass=ABCMeta):
         ]
 
     def statistics(self) -> Dict[str, Tensor]:
-        """What the logs show of the last step beside the losses, name ->
-        scalar."""
+        """What the logs show of the last step beside the losses.
+
+        Returns:
+            dict[str, Tensor]: Name -> scalar. What is named
+            ``'<what>.<site>'`` is drawn in the report of a comparison too, a
+            plot for each ``<what>``.
+        """
         return {}
 
     @abstractmethod
