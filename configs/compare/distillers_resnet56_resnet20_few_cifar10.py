@@ -5,18 +5,23 @@ _base_ = [
     '../_base_/parents/resnet56_published_cifar10.py'
 ]
 
+dkd = dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
+
 comparison = dict(
     methods=[
         'mmhkt.Alone',
         'mmhkt.KD',
-        dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
+        dkd,
         'mmhkt.DIST',
         'mmhkt.FitNet',
         'mmhkt.AT',
         'mmhkt.SP',
         'mmhkt.RKD',
+        dict(type='mmhkt.ReviewKD', weights=dict(distillation=0.6)),
         'mmhkt.LePoKet',
         'mmhkt.HKT',
+        ['mmhkt.HKT', dkd],
+        ['mmhkt.HKT', 'mmhkt.FitNet'],
     ],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
-    seeds=[0, 1000])
+    seeds=[0, 1000, 2000])

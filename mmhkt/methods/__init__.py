@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .alone import Alone
+from .assimilation import Assimilation
 from .at import AT
 from .base import Method
 from .cc import CC
@@ -24,8 +25,8 @@ from .step import Step
 from .vid import VID
 
 __all__ = [
-    'AT', 'Alone', 'CC', 'CRD', 'CWD', 'DIST', 'DKD', 'Distiller', 'FitNet',
-    'FlowImitation', 'HKT', 'KD', 'LePoKet', 'LogitDistiller', 'MGD', 'Method',
-    'NST', 'OFD', 'PKT', 'PooledDistiller', 'RKD', 'ReviewKD', 'SP', 'Step',
-    'VID'
+    'AT', 'Alone', 'Assimilation', 'CC', 'CRD', 'CWD', 'DIST', 'DKD',
+    'Distiller', 'FitNet', 'FlowImitation', 'HKT', 'KD', 'LePoKet',
+    'LogitDistiller', 'MGD', 'Method', 'NST', 'OFD', 'PKT', 'PooledDistiller',
+    'RKD', 'ReviewKD', 'SP', 'Step', 'VID'
 ]

@@ -167,13 +167,24 @@ class HKT(Method):
                 statistics[f'{name}.{site.child}'] = value
         return statistics
 
+    def mixed(self, i: int, q: Tensor, z: Tensor) -> Tensor:
+        """What stands at a site in place of the child's feature.
+
+        Args:
+            i (int): The number of the site.
+            q (Tensor): The child's feature there, which an earlier site's
+                mixture may have led to.
+            z (Tensor): The parent's.
+        """
+        return self.mixtures[i](q, z)
+
     def forward(self, step: Step) -> Dict[str, Tensor]:
         # Of each site, one after each run of its module.
         mixed: List[List[Tensor]] = [[] for _ in self.sites]
 
         def mix(i: int, q: Tensor) -> Tensor:
             z = step.parent_feature(self.sites[i].parent, len(mixed[i]))
-            mixed[i].append(self.mixtures[i](q, z))
+            mixed[i].append(self.mixed(i, q, z))
             return mixed[i][-1]
 
         def judged(i: int, call: int) -> Tensor:

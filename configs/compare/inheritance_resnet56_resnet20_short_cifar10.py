@@ -1,0 +1,16 @@
+# All 50,000 images of CIFAR-10, 4 epochs: hours on a CPU.
+_base_ = [
+    '../alone/resnet20_short_cifar10.py',
+    '../_base_/parents/resnet56_published_cifar10.py'
+]
+
+comparison = dict(
+    methods=[
+        'mmhkt.Alone',
+        'mmhkt.HKT',
+        dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
+        'mmhkt.FitNet',
+        ['mmhkt.HKT', 'mmhkt.FitNet'],
+    ],
+    # Far apart: the sampler shuffles by the sum of seed and epoch.
+    seeds=[0, 1000, 2000])

@@ -1,0 +1,128 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import pytest
+import torch
+from method_helpers import IMAGES, LABELS, RUNS, losses_of, ran, stages_model
+
+from mmhkt.methods import Assimilation
+from mmhkt.methods.assimilation import relative_error
+from mmhkt.registry import METHODS
+
+
+def stages_of(network):
+    return [getattr(network.backbone, f'stage{i}') for i in range(3)]
+
+
+def test_relative_error_by_hand():
+    q = torch.tensor([[1., 2.], [3., 4.]], requires_grad=True)
+    v = torch.tensor([[1., 0.], [0., 3.]], requires_grad=True)
+    error = relative_error(q, v)
+    # (0 + 4 + 9 + 1) / (1 + 0 + 0 + 9)
+    assert error.item() == pytest.approx(1.4)
+    assert relative_error(10 * q, 10 * v).item() == pytest.approx(1.4)
+    error.backward()
+    assert torch.allclose(q.grad, 2 * (q - v).detach() / 10)
+    assert v.grad is None
+    assert relative_error(q, torch.zeros(2, 2)).isfinite()
+
+
+def test_relative_error_is_of_full_precision():
+    q = torch.full((1, 2), 1.0, dtype=torch.bfloat16)
+    v = torch.full((1, 2), 1.0 + 2**-6, dtype=torch.bfloat16)
+    error = relative_error(q, v)
+    assert error.dtype == torch.float32
+    assert error.item() == pytest.approx((2**-6 / (1 + 2**-6))**2)
+
+
+@pytest.mark.parametrize('intensity', [0.5, 1.0])
+def test_losses_by_hand(intensity):
+    """Each stage is given the mixture before it, and drawn to the parent's."""
+    model = stages_model(Assimilation(attention=dict(intensity=intensity)))
+    model.eval()
+    method = model.methods[0]
+    found = losses_of(model)
+    # Child and parent once, and the child from its first stage on.
+    assert RUNS == ran(1, 2, 2, 1, 1, 1)
+    m, z, errors = IMAGES, IMAGES, []
+    for child, parent, mixture in zip(
+            stages_of(model.child), stages_of(model.parent.network),
+            method.mixtures):
+        q, z = child(m), parent(z)
+        v = mixture.transfer(z, like=q)
+        errors.append(((q - v)**2).sum() / (v**2).sum())
+        m = q + intensity * (v - q)
+    assert found['assimilation.assimilation.loss'].item() == pytest.approx(
+        100 * sum(errors).item(), rel=1e-5)
+    inherited = model.child.head.loss((m.mean((2, 3)), ), LABELS)['loss']
+    assert found['assimilation.inherited.loss'].item() == pytest.approx(
+        inherited.item(), rel=1e-5)
+    statistics = method.statistics()
+    for i, error in enumerate(errors):
+        name = f'error.backbone.stage{i}'
+        assert statistics[name].item() == pytest.approx(
+            error.item(), rel=1e-5)
+
+
+def test_its_term_teaches_the_child_and_not_the_projections():
+    model = stages_model(Assimilation())
+    losses_of(model)['assimilation.assimilation.loss'].backward()
+    assert all(
+        stage.conv.weight.grad.abs().sum() > 0
+        for stage in stages_of(model.child))
+    # But that which an earlier mixture needs to lead to a later feature.
+    *earlier, last = model.methods[0].mixtures
+    assert last.transfer.project.weight.grad is None
+    assert all(m.transfer.project.weight.grad is not None for m in earlier)
+    assert all(p.grad is None for p in model.parent.parameters())
+
+
+def test_whole_parents_features_leave_each_stage_a_task_of_its_own():
+    """With an intensity of 1 no stage's target depends on another stage."""
+    model = stages_model(
+        Assimilation(attention=dict(intensity=1.0)), parent_width=4).eval()
+    losses_of(model)
+    errors = [e[0] for e in model.methods[0].errors]
+    for i, error in enumerate(errors):
+        model.zero_grad()
+        error.backward(retain_graph=True)
+        touched = [
+            stage.conv.weight.grad is not None
+            and bool(stage.conv.weight.grad.abs().sum() > 0)
+            for stage in stages_of(model.child)
+        ]
+        assert touched == [j == i for j in range(3)]
+
+
+def test_a_parent_of_the_same_weights_leaves_nothing_to_learn():
+    model = stages_model(Assimilation(), parent_width=4).eval()
+    for mine, other in zip(
+            stages_of(model.child), stages_of(model.parent.network)):
+        other.load_state_dict(mine.state_dict())
+    found = losses_of(model)
+    assert found['assimilation.assimilation.loss'].item() == 0
+    assert torch.equal(found['assimilation.inherited.loss'],
+                       found['native.loss'])
+
+
+def test_terms_of_weight_zero_cost_nothing():
+    model = stages_model(Assimilation(weights=dict(assimilation=0)))
+    assert 'assimilation.assimilation.loss' not in losses_of(model)
+    model = stages_model(Assimilation())
+    method = model.methods[0]
+    method.turn('weights.inherited', 0.)
+    assert list(k for k in losses_of(model) if 'loss' in k) == ['native.loss']
+    assert RUNS == ran(1, 1, 1, 1, 1, 1)
+    assert not any(n.startswith('error') for n in method.statistics())
+
+
+def test_defaults():
+    method = METHODS.build(dict(type='mmhkt.Assimilation'))
+    assert method.sites_wanted == 'stages'
+    assert method.weights == dict(
+        native=1, inherited=1, parent_head=0, assimilation=100)
+    stages_model(method)
+    attention = method.mixtures[0].attention
+    assert attention.mode == 'static'
+    assert 'weights.assimilation' in method.knobs()
+    with pytest.raises(ValueError, match='as_published'):
+        from mmhkt.runner.inheritance_runner import build_methods
+        build_methods(dict(type='mmhkt.Assimilation', as_published=True))
