@@ -27,6 +27,9 @@ class Assimilation(HKT):
     input and the parent's next one as target, so that all stages learn at
     once, each a small task: what teacher forcing is to recurrent networks.
     The native loss sees to it that they work together without a parent.
+    Related are blockwise supervision (`DNA
+    <https://arxiv.org/abs/1911.13053>`_) and the replacement of modules one
+    by one (`BERT-of-Theseus <https://arxiv.org/abs/2002.02925>`_).
 
     Dividing by the norm makes the weight a number that holds for features of
     any scale. Where widths differ, the projection that the mixture needs is
