@@ -17,17 +17,22 @@ class Assimilation(HKT):
     flows on through the child. In addition the child's feature there, made
     from the mixture before it, is drawn to the parent's,
 
-    .. math:: L = w_n L_c(q) + w_i L_{c*}(m) + w_a \sum_l
+    .. math:: L = L_{c*}(m) + w_a \sum_l
         \frac{\lVert q_l(m_{l-1}) - v_l \rVert^2}{\lVert v_l \rVert^2},
+        \quad m_l = q_l + \lambda (v_l - q_l),
 
     with the parent's aligned feature :math:`v_l`, into which no gradient
-    flows. Hints on the child's own features, as FitNet gives them, ask a late
-    stage for what its own input does not allow as long as the early ones are
-    untrained. Here every stage is given (part of) the parent's feature as
+    flows. The intensity :math:`\lambda` is weaned, 1 at first and 0 from
+    70 % of the training on.
+
+    Hints on the child's own features, as FitNet gives them, ask a late stage
+    for what its own input does not allow as long as the early ones are
+    untrained. Here every stage is at first given the parent's feature as
     input and the parent's next one as target, so that all stages learn at
-    once, each a small task: what teacher forcing is to recurrent networks.
-    The native loss sees to it that they work together without a parent.
-    Related are blockwise supervision (`DNA
+    once, each a task of its own: what teacher forcing is to recurrent
+    networks. The weaning then joins them to one network, and the mixture's
+    loss becomes the child's own; therefore one pass of the child is all that
+    a step takes. Related are blockwise supervision (`DNA
     <https://arxiv.org/abs/1911.13053>`_) and the replacement of modules one
     by one (`BERT-of-Theseus <https://arxiv.org/abs/2002.02925>`_).
 
@@ -40,18 +45,21 @@ class Assimilation(HKT):
         sites (str | Sequence[dict], optional): Defaults to None,
             ``'stages'``.
         attention (dict, optional): Merged into ``dict(mode='static',
-            intensity=0.5)``.
+            intensity=1.0)``.
         scale, judged: As in :class:`HKT`.
-        weights (dict, optional): Of ``native`` (1), ``inherited`` (1),
-            ``parent_head`` (0) and ``assimilation`` (100).
+        weights (dict, optional): Of ``native`` (0; it costs a second pass),
+            ``inherited`` (1), ``parent_head`` (0) and ``assimilation``
+            (100).
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
-            ``'weights.<term>'``.
+            ``'weights.<term>'``. Defaults to the weaning.
     """
 
     default_sites = 'stages'
-    default_attention = dict(mode='static', intensity=0.5)
+    default_attention = dict(mode='static', intensity=1.0)
     default_weights = dict(
-        native=1.0, inherited=1.0, parent_head=0.0, assimilation=100.0)
+        native=0.0, inherited=1.0, parent_head=0.0, assimilation=100.0)
+    default_schedule = (dict(
+        knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )
 
     def __init__(self,
                  sites=None,

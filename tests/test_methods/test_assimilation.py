@@ -1,9 +1,10 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
 import torch
+from helpers import same
 from method_helpers import IMAGES, LABELS, RUNS, losses_of, ran, stages_model
 
-from mmhkt.methods import Assimilation
+from mmhkt.methods import Alone, Assimilation
 from mmhkt.methods.assimilation import relative_error
 from mmhkt.registry import METHODS
 
@@ -40,8 +41,7 @@ def test_losses_by_hand(intensity):
     model.eval()
     method = model.methods[0]
     found = losses_of(model)
-    # Child and parent once, and the child from its first stage on.
-    assert RUNS == ran(1, 2, 2, 1, 1, 1)
+    assert RUNS == ran(1, 1, 1, 1, 1, 1)
     m, z, errors = IMAGES, IMAGES, []
     for child, parent, mixture in zip(
             stages_of(model.child), stages_of(model.parent.network),
@@ -93,7 +93,8 @@ def test_whole_parents_features_leave_each_stage_a_task_of_its_own():
 
 
 def test_a_parent_of_the_same_weights_leaves_nothing_to_learn():
-    model = stages_model(Assimilation(), parent_width=4).eval()
+    model = stages_model(
+        Assimilation(weights=dict(native=1)), parent_width=4).eval()
     for mine, other in zip(
             stages_of(model.child), stages_of(model.parent.network)):
         other.load_state_dict(mine.state_dict())
@@ -103,14 +104,32 @@ def test_a_parent_of_the_same_weights_leaves_nothing_to_learn():
                        found['native.loss'])
 
 
+def test_weaned_it_is_the_child_alone():
+    """Its one pass is then the child's own, running statistics included."""
+    model, alone = (stages_model(method) for method in (Assimilation(),
+                                                         Alone()))
+    alone.child.load_state_dict(model.child.state_dict())
+    method = model.methods[0]
+    method.turn('intensity', 0.0)
+    found, native = losses_of(model), losses_of(alone)
+    assert torch.equal(found['assimilation.inherited.loss'],
+                       native['native.loss'])
+    assert same(model.child.state_dict(), alone.child.state_dict())
+
+
+def test_a_native_loss_costs_a_second_pass():
+    model = stages_model(Assimilation(weights=dict(native=1)))
+    losses_of(model)
+    assert RUNS == ran(1, 2, 2, 1, 1, 1)
+
+
 def test_terms_of_weight_zero_cost_nothing():
     model = stages_model(Assimilation(weights=dict(assimilation=0)))
     assert 'assimilation.assimilation.loss' not in losses_of(model)
-    model = stages_model(Assimilation())
+    model = stages_model(Assimilation(weights=dict(native=1)))
     method = model.methods[0]
     method.turn('weights.inherited', 0.)
     assert list(k for k in losses_of(model) if 'loss' in k) == ['native.loss']
-    assert RUNS == ran(1, 1, 1, 1, 1, 1)
     assert not any(n.startswith('error') for n in method.statistics())
 
 
@@ -118,7 +137,10 @@ def test_defaults():
     method = METHODS.build(dict(type='mmhkt.Assimilation'))
     assert method.sites_wanted == 'stages'
     assert method.weights == dict(
-        native=1, inherited=1, parent_head=0, assimilation=100)
+        native=0, inherited=1, parent_head=0, assimilation=100)
+    assert method.schedule == [
+        dict(knob='intensity', rule='linear', start=1., stop=0., end=0.7)
+    ]
     stages_model(method)
     attention = method.mixtures[0].attention
     assert attention.mode == 'static'
