@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What docs/methods.md shows works, and what it says of defaults holds."""
 import re
+from fractions import Fraction
 
 import pytest
 import torch
@@ -45,8 +46,8 @@ def test_every_method_has_its_row(name):
                if r.startswith(f'| `{name}`'))
     method = METHODS.get(name)
     written = {
-        term: float(weight)
-        for term, weight in re.findall(r'(\w+) (\d[\d.e-]*)', row)
+        term: float(Fraction(weight))
+        for term, weight in re.findall(r'(\w+) (\d[\d.e/-]*)', row)
         if term in method.default_weights
     }
     assert written == method.default_weights

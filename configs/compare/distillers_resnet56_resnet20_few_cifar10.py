@@ -5,23 +5,28 @@ _base_ = [
     '../_base_/parents/resnet56_published_cifar10.py'
 ]
 
-dkd = dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
-
 comparison = dict(
-    methods=[
-        'mmhkt.Alone',
-        'mmhkt.KD',
-        dkd,
-        'mmhkt.DIST',
-        'mmhkt.FitNet',
-        'mmhkt.AT',
-        'mmhkt.SP',
-        'mmhkt.RKD',
-        dict(type='mmhkt.ReviewKD', weights=dict(distillation=0.6)),
-        'mmhkt.LePoKet',
-        'mmhkt.HKT',
-        ['mmhkt.HKT', dkd],
-        ['mmhkt.HKT', 'mmhkt.FitNet'],
-    ],
+    methods={
+        'Alone': 'mmhkt.Alone',
+        'KD': 'mmhkt.KD',
+        'DKD': dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
+        'DIST': 'mmhkt.DIST',
+        'FitNet': 'mmhkt.FitNet',
+        # not published: for comparison with what has several sites
+        'FitNet-stages': dict(type='mmhkt.FitNet', sites='stages'),
+        'AT': 'mmhkt.AT',
+        'SP': 'mmhkt.SP',
+        'RKD': 'mmhkt.RKD',
+        'ReviewKD': dict(
+            type='mmhkt.ReviewKD', weights=dict(distillation=0.6)),
+        'LePoKet': 'mmhkt.LePoKet',
+        'HKT': 'mmhkt.HKT',
+        'HKT+DKD': [
+            'mmhkt.HKT',
+            dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
+        ],
+        'HKT+FitNet': ['mmhkt.HKT', 'mmhkt.FitNet'],
+        'Assimilation': 'mmhkt.Assimilation',
+    },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])

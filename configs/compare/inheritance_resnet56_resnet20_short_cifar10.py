@@ -5,12 +5,12 @@ _base_ = [
 ]
 
 comparison = dict(
-    methods=[
-        'mmhkt.Alone',
-        'mmhkt.HKT',
-        dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
-        'mmhkt.FitNet',
-        ['mmhkt.HKT', 'mmhkt.FitNet'],
-    ],
+    methods={
+        'Alone': 'mmhkt.Alone',
+        'DKD': dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
+        'FitNet': 'mmhkt.FitNet',
+        'HKT': 'mmhkt.HKT',
+        'Assimilation': 'mmhkt.Assimilation',
+    },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])

@@ -16,6 +16,7 @@ comparison = dict(
         'mmhkt.LePoKet',
         'mmhkt.HKT',
         ['mmhkt.HKT', 'mmhkt.CWD'],
+        'mmhkt.Assimilation',
     ],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000, 3000, 4000],
