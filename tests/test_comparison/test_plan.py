@@ -226,6 +226,16 @@ def test_changed_config_is_refused_and_nothing_is_written(config):
             config("methods=['mmhkt.HKT', 'mmhkt.LePoKet'], seeds=[0, 1]"))[0])
 
 
+def test_where_features_are_kept_is_no_setting_of_a_run(config):
+    path = config("methods=['mmhkt.HKT'], seeds=[0]")
+    for cache in (None, 'here', 'there', None):
+        options = {} if cache is None else {'parent.cache': cache}
+        plan, _ = planned(path, options=options)
+        write_configs(plan)
+        cfg = Config.fromfile(plan.runs[1].config_file)
+        assert cfg.parent.get('cache') == cache
+
+
 def test_a_removed_folder_may_be_of_another_config(config):
     path = config("methods=['mmhkt.HKT'], seeds=[0]")
     plan, _ = planned(path)

@@ -190,6 +190,21 @@ def test_costs_are_measured_once(plan, monkeypatch):
     assert len(calls) == 2
 
 
+def test_costs_are_those_of_a_parent_that_computes(plan, monkeypatch):
+
+    def benchmark(command, **_):
+        assert 'cache' not in Config.fromfile(command[2]).parent
+        Path(command[-1]).write_text('{}')
+        return subprocess.CompletedProcess(command, 0, '', '')
+
+    monkeypatch.setattr(costs.subprocess, 'run', benchmark)
+    for entry in plan.entries:
+        entry.cfg.parent = dict(config='parent.py', cache='features')
+    measure_costs(plan, Path('benchmark.py'), {})
+    assert kept_costs(plan) == {}
+    assert all(e.cfg.parent.cache == 'features' for e in plan.entries)
+
+
 def test_costs_that_cannot_be_measured(plan, monkeypatch):
     monkeypatch.setattr(
         costs.subprocess, 'run',
