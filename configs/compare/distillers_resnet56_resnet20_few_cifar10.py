@@ -7,26 +7,37 @@ _base_ = [
 
 comparison = dict(
     methods={
-        'Alone': 'mmhkt.Alone',
-        'KD': 'mmhkt.KD',
-        'DKD': dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
-        'DIST': 'mmhkt.DIST',
-        'FitNet': 'mmhkt.FitNet',
+        'Alone':
+        'mmhkt.Alone',
+        'KD':
+        'mmhkt.KD',
+        'DKD':
+        dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
+        'DIST':
+        'mmhkt.DIST',
+        'FitNet':
+        'mmhkt.FitNet',
         # not published: for comparison with what has several sites
-        'FitNet-stages': dict(type='mmhkt.FitNet', sites='stages'),
-        'AT': 'mmhkt.AT',
-        'SP': 'mmhkt.SP',
-        'RKD': 'mmhkt.RKD',
-        'ReviewKD': dict(
-            type='mmhkt.ReviewKD', weights=dict(distillation=0.6)),
-        'LePoKet': 'mmhkt.LePoKet',
-        'HKT': 'mmhkt.HKT',
-        'HKT+DKD': [
-            'mmhkt.HKT',
-            dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
-        ],
+        'FitNet-stages':
+        dict(type='mmhkt.FitNet', sites='stages'),
+        'AT':
+        'mmhkt.AT',
+        'SP':
+        'mmhkt.SP',
+        'RKD':
+        'mmhkt.RKD',
+        'ReviewKD':
+        dict(type='mmhkt.ReviewKD', weights=dict(distillation=0.6)),
+        'LePoKet':
+        'mmhkt.LePoKet',
+        'HKT':
+        'mmhkt.HKT',
+        'HKT+DKD':
+        ['mmhkt.HKT',
+         dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))],
         'HKT+FitNet': ['mmhkt.HKT', 'mmhkt.FitNet'],
-        'Assimilation': 'mmhkt.Assimilation',
+        'Assimilation':
+        'mmhkt.Assimilation',
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])

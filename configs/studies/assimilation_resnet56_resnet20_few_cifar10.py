@@ -26,8 +26,7 @@ comparison = dict(
         # loss then.
         'half':
         assimilation(
-            attention=dict(intensity=0.5),
-            schedule=[],
+            attention=dict(intensity=0.5), schedule=[],
             weights=dict(native=1)),
         # The same errors of the child's own features: nothing is mixed.
         'unmixed':

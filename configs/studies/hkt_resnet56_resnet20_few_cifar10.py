@@ -85,8 +85,9 @@ comparison = dict(
         'affinity-drop-0.5':
         hkt(attention=dict(select='affinity', drop=0.5)),
         'affinity-random-intensity':
-        hkt(attention=dict(
-            select='affinity', intensity=1.0, random_intensity=True)),
+        hkt(
+            attention=dict(
+                select='affinity', intensity=1.0, random_intensity=True)),
         # With a distiller.
         'kd':
         'mmhkt.KD',

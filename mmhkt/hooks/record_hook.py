@@ -2,17 +2,14 @@
 import json
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Optional
 
 import numpy as np
 import torch
 from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop
-from mmengine.structures import BaseDataElement
-from torch import Tensor, nn
 
 from mmhkt.registry import HOOKS
 from mmhkt.utils.files import write_text

@@ -36,8 +36,11 @@ class Mixture(nn.Module):
         self.site = site
         child, parent = site.child_layout, site.parent_layout
         try:
-            self.transfer = Transfer(parent, child, scale) if to_child else None
-            self.back = Transfer(child, parent, scale) if to_parent else None
+            self.transfer = self.back = None
+            if to_child:
+                self.transfer = Transfer(parent, child, scale)
+            if to_parent:
+                self.back = Transfer(child, parent, scale)
         except ValueError as error:
             raise ValueError(
                 f"The site of the child's \"{site.child}\" and the parent's "

@@ -83,8 +83,7 @@ class Assimilation(HKT):
         losses = super().forward(step)
         means = [sum(e) / len(e) for e in self.errors if e]
         if means and self.weight('assimilation') > 0:
-            losses.update(
-                self.weighted('assimilation', dict(loss=sum(means))))
+            losses.update(self.weighted('assimilation', dict(loss=sum(means))))
         return losses
 
     def statistics(self) -> Dict[str, Any]:

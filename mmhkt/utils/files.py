@@ -6,8 +6,7 @@ from typing import Iterator, Union
 
 
 @contextmanager
-def replaced(path: Union[str, Path],
-             unique: bool = False) -> Iterator[Path]:
+def replaced(path: Union[str, Path], unique: bool = False) -> Iterator[Path]:
     """Write a file so that it is there whole or not at all.
 
     Args:

@@ -58,16 +58,14 @@ def test_losses_by_hand(intensity):
     statistics = method.statistics()
     for i, error in enumerate(errors):
         name = f'error.backbone.stage{i}'
-        assert statistics[name].item() == pytest.approx(
-            error.item(), rel=1e-5)
+        assert statistics[name].item() == pytest.approx(error.item(), rel=1e-5)
 
 
 def test_its_term_teaches_the_child_and_not_the_projections():
     model = stages_model(Assimilation())
     losses_of(model)['assimilation.assimilation.loss'].backward()
-    assert all(
-        stage.conv.weight.grad.abs().sum() > 0
-        for stage in stages_of(model.child))
+    assert all(stage.conv.weight.grad.abs().sum() > 0
+               for stage in stages_of(model.child))
     # But that which an earlier mixture needs to lead to a later feature.
     *earlier, last = model.methods[0].mixtures
     assert last.transfer.project.weight.grad is None
@@ -106,8 +104,8 @@ def test_a_parent_of_the_same_weights_leaves_nothing_to_learn():
 
 def test_weaned_it_is_the_child_alone():
     """Its one pass is then the child's own, running statistics included."""
-    model, alone = (stages_model(method) for method in (Assimilation(),
-                                                         Alone()))
+    model, alone = (
+        stages_model(method) for method in (Assimilation(), Alone()))
     alone.child.load_state_dict(model.child.state_dict())
     method = model.methods[0]
     method.turn('intensity', 0.0)

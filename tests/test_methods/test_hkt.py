@@ -12,7 +12,6 @@ from mmhkt.registry import METHODS
 TERMS = ('native', 'inherited', 'parent_head')
 ONES = dict.fromkeys(TERMS, 1)
 
-
 # ------------------------------------------------------------ golden values
 
 
@@ -145,7 +144,6 @@ def test_intensity_zero_is_the_child_twice():
 
 # --------------------------------------------------------------------- cost
 
-
 STAGE1 = [dict(child='backbone.stage1', parent='backbone.stage1')]
 
 
@@ -234,7 +232,8 @@ def test_the_parents_features_have_no_graph():
 
 
 def test_several_sites_flow_into_each_other():
-    model = stages_model(HKT(sites='all', weights={**ONES, 'parent_head': 0})).eval()
+    weights = {**ONES, 'parent_head': 0}
+    model = stages_model(HKT(sites='all', weights=weights)).eval()
     found = losses_of(model)['hkt.inherited.loss']
     assert RUNS == ran(1, 2, 2, 1, 1, 1)
     method = model.methods[0]
@@ -276,7 +275,8 @@ def test_the_last_site_is_judged_by_the_parents_head():
 
 def test_without_inherited_only_the_last_site_is_kept():
     """Nothing flows on to it from the others."""
-    model = stages_model(HKT(sites='all', weights={**ONES, 'inherited': 0})).eval()
+    weights = {**ONES, 'inherited': 0}
+    model = stages_model(HKT(sites='all', weights=weights)).eval()
     method = model.methods[0]
     assert [site.child for site in method.sites] == ['neck']
     assert len(method.mixtures) == len(method.describe()) == 1

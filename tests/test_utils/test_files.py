@@ -18,8 +18,7 @@ def test_whole_or_not_at_all(tmp_path):
     assert path.read_text() == 'after'
 
 
-def test_two_processes_write_partial_files_of_their_own(
-        tmp_path, monkeypatch):
+def test_two_processes_write_partial_files_of_their_own(tmp_path, monkeypatch):
     path = tmp_path / 'file'
     with replaced(path, unique=True) as mine:
         monkeypatch.setattr(os, 'getpid', lambda: -1)
