@@ -104,7 +104,7 @@ def test_schedule_turns_weights_and_intensity(tmp_path):
         dict(
             type='mmhkt.HKT',
             sites='stages',
-            weights=dict(parent_head=0),
+            weights=dict(inherited=1, parent_head=0),
             schedule=[
                 dict(knob='weights.inherited', start=0, stop=1, end=0.5),
                 dict(knob='intensity', rule='constant', start=0.0, sites=[0]),

@@ -90,7 +90,8 @@ def loss_of(model, flows, samples):
 ])
 def test_losses_are_those_of_networks_run_in_full(batch, sites, names):
     inputs, samples = batch
-    model = model_with(HKT(sites=sites))
+    weights = dict(native=1, inherited=1, parent_head=1)
+    model = model_with(HKT(sites=sites, weights=weights))
     method = model.methods[0]
     assert [site.child for site in method.sites] == names
     found = model.loss(inputs, samples)
