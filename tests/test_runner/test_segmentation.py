@@ -59,7 +59,9 @@ def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
         tiny_config(
             tmp_path,
             dict(
-                type='mmhkt.HKT', attention=dict(mode='static', intensity=1.)),
+                type='mmhkt.HKT',
+                attention=dict(mode='static', intensity=1.),
+                weights=dict(parent_head=1)),
             child=tiny_model(stride=8),
             parent=tiny_model(stride=8)))
     losses = model(**data, mode='loss')
@@ -102,8 +104,9 @@ def test_dry_run_is_of_the_size_that_training_pads_to(tmp_path):
 
 def test_child_sees_the_same_whatever_the_method(tmp_path):
     losses = []
-    for method in ('mmhkt.Alone', 'mmhkt.LePoKet'):
-        runner = run(tiny_config(tmp_path / method, method))
+    for name in ('mmhkt.Alone', 'mmhkt.LePoKet'):
+        method = dict(type=name, weights=dict(native=1))
+        runner = run(tiny_config(tmp_path / name, method))
         logged = runner.message_hub.log_scalars
         losses.append(logged['train/native.decode.loss_ce'].data[0][0])
     assert losses[0] == losses[1]
