@@ -4,6 +4,7 @@ from collections import Counter
 
 import torch
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from torch import nn
 
@@ -76,6 +77,8 @@ def classifier(backbone, channels, classes=10, neck=None):
 
 def inherit(child, parent, methods, image):
     """Child and parent as one model, as the runner puts them together."""
+    # Whatever scope an earlier run has left.
+    init_default_scope('mmpretrain')
     child = MMENGINE_MODELS.build(child)
     if parent is not None:
         parent = Parent(dict(model=parent), random_weights=True)

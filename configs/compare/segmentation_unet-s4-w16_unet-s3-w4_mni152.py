@@ -5,10 +5,7 @@ _base_ = [
 ]
 
 comparison = dict(
-    methods=[
-        'mmhkt.Alone', 'mmhkt.KD', 'mmhkt.CWD', 'mmhkt.HKT',
-        'mmhkt.Assimilation'
-    ],
+    methods=['mmhkt.Alone', 'mmhkt.KD', 'mmhkt.CWD', 'mmhkt.HKT'],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000],
     metric='mIoU',
