@@ -13,6 +13,7 @@ comparison = dict(
         'LePoKet': 'mmhkt.LePoKet',
         '2HKT': dict(type='mmhkt.HKT', sites='2hkt'),
         '3HKT': dict(type='mmhkt.HKT', sites='3hkt'),
+        'Assimilation': 'mmhkt.Assimilation',
     },
     metric='EPE',
     rule='less',

@@ -65,14 +65,15 @@ class Transfer(nn.Module):
         Returns:
             Tensor: Of the shape of ``like``.
         """
-        fitting = self.project(self._fitting(feature, like))
+        fitting = self.project(self.fitted(feature, like))
         if self.scale == 'channel':
             return per_channel(fitting, like)
         if self.scale == 'norm':
             return per_sample(fitting, like)
         return fitting
 
-    def _fitting(self, feature: Tensor, like: Tensor) -> Tensor:
+    def fitted(self, feature: Tensor, like: Tensor) -> Tensor:
+        """Bring over in space only: of the source's width."""
         if self.target.kind == 'vector':
             return as_vector(feature, self.source)
         fitting = as_map(feature, self.source)

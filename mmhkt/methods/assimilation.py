@@ -1,9 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from typing import Any, Dict, List, Optional, Sequence
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmhkt.inheritance import Extraction, Site
 from mmhkt.registry import METHODS
 from .hkt import HKT
 from .step import Step
@@ -37,16 +39,22 @@ class Assimilation(HKT):
     by one (`BERT-of-Theseus <https://arxiv.org/abs/2002.02925>`_).
 
     Dividing by the norm makes the weight a number that holds for features of
-    any scale. Where widths differ, the projection that the mixture needs is
-    learned by what comes behind it, and not by the error at its own site,
-    which could be made small by projecting to nothing.
+    any scale.
+
+    Where widths differ, a regression :math:`R` to the parent's channels is
+    learned beside the child, by the errors :math:`\lVert R q - z\rVert^2 /
+    \lVert z\rVert^2` in the parent's space, whose target :math:`z` stands
+    still; and :math:`v = R^+ z`, the feature that would be regressed to the
+    parent's best. A projection of :math:`z` that is learned by what comes
+    behind it, as :class:`HKT` has, leads to targets that the child cannot
+    make, such as negative ones after a ReLU.
 
     Args:
         sites (str | Sequence[dict], optional): Defaults to None,
             ``'stages'``.
         attention (dict, optional): Merged into ``dict(mode='static',
             intensity=1.0)``.
-        scale, judged: As in :class:`HKT`.
+        judged: As in :class:`HKT`.
         weights (dict, optional): Of ``native`` (0; it costs a second pass),
             ``inherited`` (1), ``parent_head`` (0) and ``assimilation``
             (100).
@@ -64,19 +72,34 @@ class Assimilation(HKT):
     def __init__(self,
                  sites=None,
                  attention: Optional[dict] = None,
-                 scale: str = 'none',
                  judged: str = 'mixture',
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[Sequence[dict]] = None):
-        super().__init__(sites, attention, scale, judged, weights, schedule)
+        super().__init__(
+            sites, attention, judged=judged, weights=weights, schedule=schedule)
         # Of each site, one a run of its module.
         self.errors: List[List[Tensor]] = []
 
+    def connect(self, sites: List[Site], child: Extraction,
+                parent: Extraction) -> None:
+        super().connect(sites, child, parent)
+        for site, mixture in zip(self.sites, self.mixtures):
+            child_layout, parent_layout = site.child_layout, site.parent_layout
+            if (mixture.transfer and self.weights['assimilation'] > 0
+                    and child_layout.channels != parent_layout.channels):
+                mixture.transfer.project = Regression(
+                    child_layout.channels,
+                    parent_layout.channels,
+                    dim=1 if child_layout.kind == 'map' else -1)
+
     def mixed(self, i: int, q: Tensor, z: Tensor) -> Tensor:
         mixture = self.mixtures[i]
-        v = mixture.transfer(z, like=q)
-        self.errors[i].append(relative_error(q, v))
-        return mixture.attention(q, v)
+        if self.weights['assimilation'] > 0:
+            project = mixture.transfer.project
+            made = project.regress(q) if isinstance(project, Regression) else q
+            self.errors[i].append(
+                relative_error(made, mixture.transfer.fitted(z, like=q)))
+        return mixture(q, z)
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
         self.errors = [[] for _ in self.sites]
@@ -92,6 +115,47 @@ class Assimilation(HKT):
             if errors:
                 statistics[f'error.{site.child}'] = errors[-1].detach()
         return statistics
+
+
+class Regression(nn.Module):
+    """A linear regression of channels, learned, and its inverse.
+
+    Called it inverts: the feature whose regression comes closest to the one
+    given (least squares with a little ridge). No gradient flows through
+    that.
+
+    Args:
+        source (int): Channels that are regressed.
+        target (int): Channels that they are regressed to.
+        dim (int): Of the channels.
+    """
+
+    RIDGE = 1e-3
+
+    def __init__(self, source: int, target: int, dim: int):
+        super().__init__()
+        self.dim = dim
+        # Initialised as PyTorch does.
+        self.weight = nn.Parameter(nn.Linear(source, target).weight.detach())
+
+    def regress(self, feature: Tensor) -> Tensor:
+        """To the target's channels."""
+        return self._times(feature, self.weight)
+
+    @torch.no_grad()
+    def forward(self, feature: Tensor) -> Tensor:
+        """To the source's channels."""
+        with torch.autocast(feature.device.type, enabled=False):
+            weight = self.weight.float()
+            gram = weight.T @ weight
+            gram += self.RIDGE * gram.diagonal().mean() * torch.eye(
+                len(gram), device=gram.device)
+            inverse = torch.linalg.solve(gram, weight.T)
+        return self._times(feature, inverse)
+
+    def _times(self, feature: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(feature.movedim(self.dim, -1),
+                        weight).movedim(-1, self.dim)
 
 
 def relative_error(q: Tensor, v: Tensor) -> Tensor:
