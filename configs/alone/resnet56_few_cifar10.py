@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/resnet56_cifar.py', '../_base_/datasets/cifar10_npz.py',
+    '../_base_/schedules/cifar_few.py', '../_base_/methods/alone.py',
+    '../_base_/default_runtime.py'
+]
+
+# the first 5,000 images
+train_dataloader = dict(batch_size=64, dataset=dict(indices=5000))
