@@ -73,7 +73,12 @@ class Transfer(nn.Module):
         return fitting
 
     def fitted(self, feature: Tensor, like: Tensor) -> Tensor:
-        """Bring over in space only: of the source's width."""
+        """Bring over in space only, with the source's width.
+
+        Args:
+            feature (Tensor): In the source's layout.
+            like (Tensor): In the target's, whose size in space is taken.
+        """
         if self.target.kind == 'vector':
             return as_vector(feature, self.source)
         fitting = as_map(feature, self.source)

@@ -93,13 +93,12 @@ class Assimilation(HKT):
                     dim=1 if child_layout.kind == 'map' else -1)
 
     def mixed(self, i: int, q: Tensor, z: Tensor) -> Tensor:
-        mixture = self.mixtures[i]
+        transfer = self.mixtures[i].transfer
+        project, z = transfer.project, transfer.fitted(z, like=q)
         if self.weights['assimilation'] > 0:
-            project = mixture.transfer.project
             made = project.regress(q) if isinstance(project, Regression) else q
-            self.errors[i].append(
-                relative_error(made, mixture.transfer.fitted(z, like=q)))
-        return mixture(q, z)
+            self.errors[i].append(relative_error(made, z))
+        return self.mixtures[i].attention(q, project(z))
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
         self.errors = [[] for _ in self.sites]
@@ -148,8 +147,7 @@ class Regression(nn.Module):
         with torch.autocast(feature.device.type, enabled=False):
             weight = self.weight.float()
             gram = weight.T @ weight
-            gram += self.RIDGE * gram.diagonal().mean() * torch.eye(
-                len(gram), device=gram.device)
+            gram.diagonal().add_(self.RIDGE * gram.diagonal().mean())
             inverse = torch.linalg.solve(gram, weight.T)
         return self._times(feature, inverse)
 
