@@ -10,8 +10,8 @@ import mmengine
 from mmengine.evaluator import DumpResults
 
 from mmhkt.utils.config import (CONFIG_ERRORS, add_common_arguments,
-                                build_runner, load_config, merge_test_args,
-                                quieten)
+                                build_runner, leave_process_group, load_config,
+                                merge_test_args, quieten)
 
 
 def parse_args(argv=None):
@@ -68,6 +68,7 @@ def main():
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
+    leave_process_group()
 
 
 if __name__ == '__main__':

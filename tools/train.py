@@ -6,8 +6,8 @@ import os
 # First: it checks what is installed and makes `mmhkt::` configs known.
 import mmhkt  # noqa: F401  isort: skip
 from mmhkt.utils.config import (CONFIG_ERRORS, add_common_arguments,
-                                build_runner, load_config, merge_train_args,
-                                quieten)
+                                build_runner, leave_process_group, load_config,
+                                merge_train_args, quieten)
 
 
 def parse_args(argv=None):
@@ -51,6 +51,7 @@ def main():
     except CONFIG_ERRORS as error:
         raise SystemExit(f'mmhkt: {error}') from None
     build_runner(cfg).train()
+    leave_process_group()
 
 
 if __name__ == '__main__':

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 import mmengine.logging
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.config.utils import MODULE2PACKAGE, ConfigParsingError
 from mmengine.device import get_device
+from mmengine.dist import barrier, is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -371,3 +373,14 @@ def build_runner(cfg: Config) -> Runner:
     if cfg.get('runner_type') is not None:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
+
+
+def leave_process_group() -> None:
+    """End a distributed run, all processes together.
+
+    A process that leaves the threads of its group to the interpreter's exit
+    is aborted now and then, and torchrun then takes down the others.
+    """
+    if is_distributed():
+        barrier()
+        torch.distributed.destroy_process_group()

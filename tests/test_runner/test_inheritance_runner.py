@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from helpers import REPO, digits_config, dump, prepared, read, run, same, tool
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 
 from mmhkt.models import HereditaryModel
 from mmhkt.registry import RUNNERS
@@ -186,6 +186,7 @@ def test_two_processes_on_cpu(tmp_path, method):
     assert done.returncode == 0, done.stderr[-3000:]
     file = read(tmp_path / 'run/epoch_2.pth')
     assert file['meta']['iter'] == 4  # 256 images, 2 processes of 64
+    init_default_scope('mmpretrain')
     plain = MODELS.build(cfg.model)
     plain.load_state_dict(file['state_dict'], strict=True)
     assert file['transfer']['state_dict']
