@@ -76,7 +76,11 @@ class Assimilation(HKT):
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[Sequence[dict]] = None):
         super().__init__(
-            sites, attention, judged=judged, weights=weights, schedule=schedule)
+            sites,
+            attention,
+            judged=judged,
+            weights=weights,
+            schedule=schedule)
         # Of each site, one a run of its module.
         self.errors: List[List[Tensor]] = []
 
