@@ -146,12 +146,17 @@ PRESETS: Dict[str, Callable[[Extraction, Extraction], List[tuple]]] = dict(
     logits=_logits,
     dense=_dense)
 
+# More blocks than this are no stages, but what stages are made of.
+MOST_STAGES = 5
+
 
 def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
     """Pair the backbones' stages.
 
     The last block at each stride makes a stage; stages of one stride are
-    paired. A backbone whose blocks all have one stride (a plain
+    paired. Where dilation leaves several stages at one stride, and both
+    networks end with the same, those of one name are paired, ``layer1`` to
+    ``layer4`` say. A backbone whose blocks all have one stride (a plain
     transformer) has no stages of its own: as many of its blocks as the other
     has stages, evenly spaced, are paired in order.
 
@@ -171,6 +176,12 @@ def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
         return list(
             zip(*(_evenly(s, d, count)
                   for s, d in zip(stages, (child, parent)))))
+    child_named, parent_named = (_dilated(d.stages()) for d in (child, parent))
+    if (counts != [len(child_named), len(parent_named)]
+            and list(child_named)[-1] == list(parent_named)[-1]
+            and max(len(d.stages()) for d in (child, parent)) <= MOST_STAGES):
+        return [(name, parent_named[key]) for key, name in child_named.items()
+                if key in parent_named]
     pairs = [(name, stages[1][stride]) for stride, name in stages[0].items()
              if stride in stages[1]]
     if not pairs:
@@ -182,6 +193,16 @@ def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
 
 def _by_stride(stages: Dict[str, Layout]) -> Dict[float, str]:
     return {layout.stride: name for name, layout in stages.items()}
+
+
+def _dilated(stages: Dict[str, Layout]) -> Dict[str, str]:
+    """By their own names: of the coarsest stride all, else the last."""
+    strides = [layout.stride for layout in stages.values()]
+    return {
+        name.rpartition('.')[2]: name
+        for i, name in enumerate(stages)
+        if strides[i] == max(strides) or strides[i] not in strides[i + 1:]
+    }
 
 
 def _evenly(by_stride: Dict[float, str], dissection: Dissection,

@@ -165,6 +165,32 @@ def test_no_common_stride(child):
     assert '[8.0, 16.0]' in str(error.value)
 
 
+@pytest.mark.parametrize('strides', [(2, 2, 1), (2, 2, 2), (1, 2, 1)])
+def test_dilated_stages_are_paired_by_name(strides):
+    """Else a middle stage would be paired with the parent's last."""
+    child = extraction(Stages(*((s, 4) for s in strides)))
+    dilated = extraction(Stages((2, 8), (2, 8), (1, 8)), 'parent')
+    every = [(f'stage{i}', f'stage{i}') for i in range(3)]
+    assert pairs(find_sites('stages', child, dilated)) == every
+    assert pairs(find_sites('middle', child, dilated)) == every[1:2]
+
+
+def test_a_stem_of_the_first_stages_stride_is_no_stage():
+    blocks = [(2, 4), (1, 4), (2, 4), (2, 4)]
+    one, other = extraction(Stages(*blocks)), extraction(Stages(*blocks))
+    assert pairs(find_sites('stages', one,
+                            other)) == [(f'stage{i}', f'stage{i}')
+                                        for i in (1, 2, 3)]
+
+
+def test_many_blocks_are_no_stages():
+    blocks = [(2, 4), (1, 4), (2, 4), (1, 4), (1, 4), (2, 4)]
+    one, other = extraction(Stages(*blocks)), extraction(Stages(*blocks))
+    assert pairs(find_sites('stages', one,
+                            other)) == [(f'stage{i}', f'stage{i}')
+                                        for i in (1, 4, 5)]
+
+
 @pytest.mark.parametrize('role', ['child', 'parent'])
 def test_no_stages(child, parent, role):
     bare = extraction(nn.Sequential(nn.Flatten(), nn.Linear(3072, 8)), role)
