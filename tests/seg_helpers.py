@@ -125,7 +125,7 @@ def tiny_model(stride=8, width=4, classes=4, **options):
 
 
 def tiny_config(folder,
-                method='mmhkt.HKT',
+                method='mmhkt.GatedHKT',
                 child=None,
                 parent=None,
                 **options):

@@ -268,12 +268,14 @@ def test_neither_widths_nor_layers_are_typed(name):
 
 def test_as_published_switches_off_what_is_ours():
     hkt = load('hkt/hkt-as-published_resnet110_resnet20_200e_cifar10.py')
-    assert METHODS.build(hkt.method).attention['gate_gradient']
+    hkt = METHODS.build(hkt.method)
+    assert hkt.attention['gate_gradient'] and hkt.weights['hint'] == 0
     lepoket = METHODS.build(
         load('lepoket/'
              'lepoket-as-published_resnet110_resnet20_200e_cifar10.py').method)
     assert lepoket.attention['gate_gradient'] and lepoket.schedule == []
-    assert lepoket.weights == dict(native=0, inherited=1, parent_head=0)
+    assert lepoket.weights == dict(
+        native=0, inherited=1, parent_head=0, hint=0)
 
 
 @pytest.mark.parametrize('name', WITH_PARENT)

@@ -90,10 +90,10 @@ def test_comparison():
 def test_new_method_beside_hkt(tmp_path):
     """A list of methods; one of a name is numbered."""
     runner = run(
-        digits_config(
-            tmp_path,
-            [dict(type='mmhkt.HKT'),
-             dict(type='mmhkt.HKT', sites='stages')]))
+        digits_config(tmp_path, [
+            dict(type='mmhkt.HKT', weights=dict(native=1)),
+            dict(type='mmhkt.HKT', sites='last')
+        ]))
     names = runner.message_hub.log_scalars
     assert {'train/hkt0.inherited.loss',
             'train/hkt1.inherited.loss'} <= set(names)

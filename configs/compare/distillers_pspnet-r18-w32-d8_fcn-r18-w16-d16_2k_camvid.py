@@ -5,7 +5,9 @@ _base_ = [
 ]
 
 comparison = dict(
-    methods=['mmhkt.Alone', 'mmhkt.KD', 'mmhkt.CWD', 'mmhkt.HKT'],
+    methods=[
+        'mmhkt.Alone', 'mmhkt.KD', 'mmhkt.CWD', 'mmhkt.GatedHKT', 'mmhkt.HKT'
+    ],
     metric='mIoU',
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000])

@@ -6,7 +6,7 @@ _base_ = [
 comparison = dict(
     methods=[
         'mmhkt.Alone', 'mmhkt.KD', 'mmhkt.FitNet', 'mmhkt.DKD',
-        'mmhkt.LePoKet', 'mmhkt.HKT'
+        'mmhkt.LePoKet', 'mmhkt.GatedHKT', 'mmhkt.HKT'
     ],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000],

@@ -30,14 +30,15 @@ comparison = dict(
         dict(type='mmhkt.ReviewKD', weights=dict(distillation=0.6)),
         'LePoKet':
         'mmhkt.LePoKet',
+        'GatedHKT':
+        'mmhkt.GatedHKT',
+        'GatedHKT+DKD': [
+            'mmhkt.GatedHKT',
+            dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
+        ],
+        'GatedHKT+FitNet': ['mmhkt.GatedHKT', 'mmhkt.FitNet'],
         'HKT':
         'mmhkt.HKT',
-        'HKT+DKD':
-        ['mmhkt.HKT',
-         dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))],
-        'HKT+FitNet': ['mmhkt.HKT', 'mmhkt.FitNet'],
-        'Assimilation':
-        'mmhkt.Assimilation',
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])

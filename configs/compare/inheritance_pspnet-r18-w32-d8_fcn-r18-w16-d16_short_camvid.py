@@ -8,8 +8,8 @@ comparison = dict(
     methods={
         'Alone': 'mmhkt.Alone',
         'CWD': 'mmhkt.CWD',
+        'GatedHKT': 'mmhkt.GatedHKT',
         'HKT': 'mmhkt.HKT',
-        'Assimilation': 'mmhkt.Assimilation',
     },
     metric='mIoU',
     # Far apart: the sampler shuffles by the sum of seed and epoch.

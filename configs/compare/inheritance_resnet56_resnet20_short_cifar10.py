@@ -9,8 +9,8 @@ comparison = dict(
         'Alone': 'mmhkt.Alone',
         'DKD': dict(type='mmhkt.DKD', weights=dict(nontarget=2.0)),
         'FitNet': 'mmhkt.FitNet',
+        'GatedHKT': 'mmhkt.GatedHKT',
         'HKT': 'mmhkt.HKT',
-        'Assimilation': 'mmhkt.Assimilation',
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])

@@ -14,9 +14,9 @@ comparison = dict(
         'mmhkt.FitNet',
         'mmhkt.MGD',
         'mmhkt.LePoKet',
+        'mmhkt.GatedHKT',
+        ['mmhkt.GatedHKT', 'mmhkt.CWD'],
         'mmhkt.HKT',
-        ['mmhkt.HKT', 'mmhkt.CWD'],
-        'mmhkt.Assimilation',
     ],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000, 3000, 4000],

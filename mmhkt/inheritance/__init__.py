@@ -4,11 +4,13 @@ from .extraction import Extraction, Mixer
 from .feature_cache import FeatureCache
 from .genetic_attention import GeneticAttention
 from .layout import Layout
-from .mixture import Mixture
+from .mixture import Mixture, relative_error
+from .regression import Regression
 from .sites import PRESETS, Site, find_sites
 from .transfer import Transfer
 
 __all__ = [
     'Dissection', 'Extraction', 'FeatureCache', 'GeneticAttention', 'Layout',
-    'Mixer', 'Mixture', 'PRESETS', 'Site', 'Transfer', 'find_sites'
+    'Mixer', 'Mixture', 'PRESETS', 'Regression', 'Site', 'Transfer',
+    'find_sites', 'relative_error'
 ]

@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmhkt.registry import MODELS
@@ -21,6 +22,8 @@ class Mixture(nn.Module):
             layout. Defaults to False.
         scale (str): Of both ways, see :class:`mmhkt.inheritance.Transfer`.
             Defaults to ``'none'``.
+        hinted (bool): Whether the child's features will be drawn to the
+            parent's, :meth:`hint`. Defaults to False.
 
     Raises:
         ValueError: If the two features cannot be aligned; names the site.
@@ -31,14 +34,16 @@ class Mixture(nn.Module):
                  attention: dict,
                  to_child: bool = True,
                  to_parent: bool = False,
-                 scale: str = 'none'):
+                 scale: str = 'none',
+                 hinted: bool = False):
         super().__init__()
         self.site = site
         child, parent = site.child_layout, site.parent_layout
         try:
             self.transfer = self.back = None
-            if to_child:
-                self.transfer = Transfer(parent, child, scale)
+            if to_child or hinted:
+                self.transfer = Transfer(
+                    parent, child, scale, regressed=hinted)
             if to_parent:
                 self.back = Transfer(child, parent, scale)
         except ValueError as error:
@@ -60,6 +65,31 @@ class Mixture(nn.Module):
         """
         return self.attention(q, self.transfer(z, like=q))
 
+    def fit(self, q: Tensor, z: Tensor) -> None:
+        """Let what is regressed see a batch, before :meth:`forward` and
+        :meth:`hint`, whose arguments it has."""
+        self.transfer.fit(z, like=q)
+
+    def hint(self, q: Tensor, z: Tensor) -> Tensor:
+        """How far the child's feature is from the parent's.
+
+        Args:
+            q (Tensor): The child's feature.
+            z (Tensor): The parent's feature, as extracted.
+
+        Returns:
+            Tensor: The :func:`relative_error`, in the parent's width.
+        """
+        return relative_error(
+            self.transfer.regress(q), self.transfer.fitted(z, like=q))
+
     def in_parent(self, mixture: Tensor, z: Tensor) -> Tensor:
         """The mixture in the layout of the parent's feature ``z``."""
         return self.back(mixture, like=z)
+
+
+def relative_error(q: Tensor, v: Tensor) -> Tensor:
+    """Squared distance to a target over the target's square; no gradient
+    reaches the target."""
+    q, v = q.float(), v.detach().float()
+    return F.mse_loss(q, v) / v.square().mean().clamp_min(1e-12)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmhkt.utils import one_of
 from .layout import Layout, as_map, as_vector, grid_of, resize
+from .regression import Regression
 
 # What is scaled by one factor.
 SCALES = dict(none='', channel='channel', norm='sample')
@@ -29,13 +30,21 @@ class Transfer(nn.Module):
             ``'none'``, ``'channel'`` (mean and standard deviation of each
             channel over the batch) or ``'norm'`` (of each sample).
             Defaults to ``'none'``.
+        regressed (bool): Whether, in place of the projection, the target's
+            channels are regressed to the source's and the regression is
+            inverted, see :class:`mmhkt.inheritance.Regression`; it is
+            learned by :meth:`fit`. Defaults to False.
 
     Raises:
         ValueError: If a pooled vector would have to become a map or tokens,
             or the scale is unknown.
     """
 
-    def __init__(self, source: Layout, target: Layout, scale: str = 'none'):
+    def __init__(self,
+                 source: Layout,
+                 target: Layout,
+                 scale: str = 'none',
+                 regressed: bool = False):
         super().__init__()
         self.scale = one_of('Transfer scale', scale, SCALES)
         if source.kind == 'vector' and target.kind != 'vector':
@@ -47,7 +56,12 @@ class Transfer(nn.Module):
         self.target = target
         self.project = nn.Identity()
         if source.channels != target.channels:
-            if target.kind == 'map':
+            if regressed:
+                self.project = Regression(
+                    target.channels,
+                    source.channels,
+                    dim=1 if target.kind == 'map' else -1)
+            elif target.kind == 'map':
                 self.project = nn.Conv2d(
                     source.channels, target.channels, 1, bias=False)
             else:
@@ -91,6 +105,23 @@ class Transfer(nn.Module):
             tokens = torch.cat([front, tokens], dim=1)
         return tokens
 
+    def fit(self, feature: Tensor, like: Tensor) -> None:
+        """Learn the regression, where there is one.
+
+        Args:
+            feature (Tensor): In the source's layout.
+            like (Tensor): In the target's.
+        """
+        if isinstance(self.project, Regression):
+            self.project.fit(like, self.fitted(feature, like))
+
+    def regress(self, feature: Tensor) -> Tensor:
+        """Bring a feature in the target's layout to the source's width, by
+        the regression where there is one."""
+        if isinstance(self.project, Regression):
+            return self.project.regress(feature)
+        return feature
+
     def _front(self, feature: Tensor, count: int) -> Tensor:
         if self.source.kind == 'tokens' and self.source.extra >= count:
             return feature[:, :count]
@@ -107,7 +138,9 @@ class Transfer(nn.Module):
             steps.append('resize {}x{} to {}x{}'.format(
                 *source.grid, *target.grid))
         if source.channels != target.channels:
-            steps.append(f'project {source.channels} to {target.channels}')
+            how = ('invert regression'
+                   if isinstance(self.project, Regression) else 'project')
+            steps.append(f'{how} {source.channels} to {target.channels}')
         if self.scale != 'none':
             steps.append(f'scale of each {SCALES[self.scale]}')
         return ', '.join(steps) or 'none'

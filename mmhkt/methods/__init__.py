@@ -1,6 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .alone import Alone
-from .assimilation import Assimilation
 from .at import AT
 from .base import Method
 from .cc import CC
@@ -11,6 +10,7 @@ from .distiller import Distiller, LogitDistiller, PooledDistiller
 from .dkd import DKD
 from .fitnet import FitNet
 from .flow_imitation import FlowImitation
+from .gated_hkt import GatedHKT
 from .hkt import HKT
 from .kd import KD
 from .lepoket import LePoKet
@@ -25,8 +25,8 @@ from .step import Step
 from .vid import VID
 
 __all__ = [
-    'AT', 'Alone', 'Assimilation', 'CC', 'CRD', 'CWD', 'DIST', 'DKD',
-    'Distiller', 'FitNet', 'FlowImitation', 'HKT', 'KD', 'LePoKet',
-    'LogitDistiller', 'MGD', 'Method', 'NST', 'OFD', 'PKT', 'PooledDistiller',
-    'RKD', 'ReviewKD', 'SP', 'Step', 'VID'
+    'AT', 'Alone', 'CC', 'CRD', 'CWD', 'DIST', 'DKD', 'Distiller', 'FitNet',
+    'FlowImitation', 'GatedHKT', 'HKT', 'KD', 'LePoKet', 'LogitDistiller',
+    'MGD', 'Method', 'NST', 'OFD', 'PKT', 'PooledDistiller', 'RKD', 'ReviewKD',
+    'SP', 'Step', 'VID'
 ]

@@ -17,53 +17,89 @@ class HKT(Method):
     r"""Hereditary Knowledge Transfer.
 
     From `Hereditary Knowledge Transfer <https://arxiv.org/abs/2508.09743>`_:
-    the parent's feature enters the child's forward pass while it trains, and
-    the task's own loss is the only supervision,
+    the parent's feature enters the child's forward pass while it trains. At
+    each site :math:`l` the child's feature :math:`q_l` is replaced by its
+    mixture :math:`m_l` with the parent's aligned feature :math:`v_l`, which
+    flows on through the child to the next, and
 
-    .. math:: L = w_n L_c(q) + w_i L_{c*}(m) + w_p L_{p*}(m),
+    .. math:: L = w_n L_c(q) + w_i L_{c*}(m) + w_p L_{p*}(m)
+        + w_h \sum_l \frac{\lVert q_l(m_{l-1}) - v_l \rVert^2}
+        {\lVert v_l \rVert^2},
 
-    with the child's feature :math:`q` and its mixture :math:`m` with the
-    parent's, judged by the child's head (``native``, ``inherited``) and by
-    the parent's frozen head (``parent_head``). Where the mixture has to be
-    brought back into the parent's width for that, a projection is learned.
-
-    With several sites the mixture of each flows on through the child to the
-    next; the parent's head judges the mixture at the last one, or, where
-    branches run beside each other, at the last one of each. A module that
-    runs several times, in a loop, is mixed each time with what the parent's
+    with the child's own loss (``native``), its loss on the mixture
+    (``inherited``), that of the parent's frozen head on the mixture at the
+    last site (``parent_head``) and the ``hint`` that draws the child's
+    features to the parent's, into which no gradient flows. A module that runs
+    several times, in a loop, is mixed each time with what the parent's
     returned that time.
 
-    The default differs from the paper in two points. No gradient flows
-    through the gate's coefficient; and the weights add up to 1, so that steps
-    are as large as those of the child alone and a learning rate that suits
-    it still does: the paper's sum of three losses acts, with SGD, like up to
-    three times the rate.
+    **The default is not the paper's**, which has no hints, a gate at the
+    head and the sum of the first three terms (``as_published=True``), and
+    whose child leans on its parent. Near to it and without that harm is
+    :class:`mmhkt.methods.GatedHKT`. By default
+
+    - the mixture is that of all stages, :math:`m = q + \lambda (v - q)`,
+      with an intensity :math:`\lambda` that is weaned, 1 at first and 0
+      from 70 % of the training on;
+    - the hints, of weight 100, ask each stage to make what it inherits;
+    - the mixture's loss, which weaning turns into the child's own, is the
+      only other one, so that a step takes one pass of the child.
+
+    Hints on the child's own features, as FitNet gives them, ask a late stage
+    for what its own input does not allow as long as the early ones are
+    untrained. Here every stage is at first given the parent's feature as
+    input and the parent's next one as target, so that all stages learn at
+    once, each a task of its own: what teacher forcing is to recurrent
+    networks. The weaning then joins them to one network. Related are
+    blockwise supervision (`DNA <https://arxiv.org/abs/1911.13053>`_) and the
+    replacement of modules one by one (`BERT-of-Theseus
+    <https://arxiv.org/abs/2002.02925>`_).
+
+    Dividing by the norm makes the hints' weight a number that holds for
+    features of any scale.
+
+    Where widths differ and there are hints, these are the errors
+    :math:`\lVert R q - z\rVert^2 / \lVert z\rVert^2` of a linear
+    regression :math:`R` to the parent's channels, in the parent's space,
+    where the target :math:`z` stands still. It is that of least squares over
+    the last batches. And :math:`v = R^+ z`, the feature that would be
+    regressed to the parent's best. Without hints
+    :math:`v` is a projection that is learned by what comes behind it, which
+    as a target would ask for what the child cannot make, such as negative
+    values after a ReLU.
+
+    Methods that are listed behind this one see the child in its one pass,
+    that with the mixture, unless ``native`` has a weight.
 
     Args:
-        sites (str | Sequence[dict], optional): Defaults to None, ``'head'``:
-            the feature that the heads are given, as in the paper's
-            classification experiment.
+        sites (str | Sequence[dict], optional): Defaults to None,
+            ``'stages'``.
         attention (dict, optional): Config of the Genetic Attention, merged
-            into the default, ``dict(mode='gate')``.
-        scale (str): Whether features are brought to each other's scale,
-            ``'none'``, ``'channel'`` or ``'norm'``, see
+            into the default, ``dict(mode='static', intensity=1.0)``.
+        scale (str): Whether features are brought to each other's scale to be
+            mixed, ``'none'``, ``'channel'`` or ``'norm'``, see
             :class:`mmhkt.inheritance.Transfer`. Defaults to ``'none'``.
         judged (str): What the parent's head judges: the ``'mixture'``, or the
             child's ``'own'`` feature. Defaults to ``'mixture'``.
-        weights (dict, optional): Of ``native``, ``inherited`` and
-            ``parent_head``. Defaults to 1/3 each.
+        weights (dict, optional): Of ``native`` (0; it costs a second pass),
+            ``inherited`` (1), ``parent_head`` (0) and ``hint`` (100). Without
+            ``inherited`` the hints are on the child's own features.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
-            ``'weights.<term>'``.
+            ``'weights.<term>'``. Defaults to the weaning.
         as_published (bool): Whether what the settings above leave open is
             the paper's, :attr:`published`. Defaults to False.
     """
 
-    default_weights = dict(native=1 / 3, inherited=1 / 3, parent_head=1 / 3)
-    default_attention: Dict = dict(mode='gate')
+    default_sites = 'stages'
+    default_attention: Dict[str, Any] = dict(mode='static', intensity=1.0)
+    default_weights = dict(
+        native=0.0, inherited=1.0, parent_head=0.0, hint=100.0)
+    default_schedule = (dict(
+        knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )
     published: Dict[str, Any] = dict(
         sites='head',
         attention=dict(mode='gate', gate_gradient=True),
-        weights=dict(native=1.0, inherited=1.0, parent_head=1.0),
+        weights=dict(native=1.0, inherited=1.0, parent_head=1.0, hint=0.0),
         schedule=())
 
     def __init__(self,
@@ -74,9 +110,10 @@ class HKT(Method):
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[Sequence[dict]] = None,
                  as_published: bool = False):
+        default_attention = self.default_attention
         if as_published:
             sites = self.published['sites'] if sites is None else sites
-            attention = {**self.published['attention'], **(attention or {})}
+            default_attention = self.published['attention']
             weights = {**self.published['weights'], **(weights or {})}
             if schedule is None:
                 schedule = self.published['schedule']
@@ -85,27 +122,30 @@ class HKT(Method):
         self.judged = one_of('HKT judged', judged, ('mixture', 'own'))
         self.attention = {
             'type': 'mmhkt.GeneticAttention',
-            **self.default_attention,
+            **default_attention,
             **(attention or {})
         }
         self.mixtures = nn.ModuleList()
+        # Of each site, one a run of its module.
+        self.hints: List[List[Tensor]] = []
 
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Extraction) -> None:
         _check_child_sites(sites, child.dissection)
         parent_judges = self.weights['parent_head'] > 0
-        if not parent_judges and self.weights['inherited'] == 0:
+        inherits = self.weights['inherited'] > 0
+        hinted = self.weights['hint'] > 0
+        if not (parent_judges or inherits or hinted):
             raise ValueError(
                 f'{type(self).__name__} with neither "inherited" nor '
-                '"parent_head" inherits nothing; give one of them a weight, '
-                "or use method=dict(type='mmhkt.Alone').")
+                '"parent_head" nor "hint" inherits nothing; give one of them '
+                "a weight, or use method=dict(type='mmhkt.Alone').")
         # A later site's mixture replaces whatever an earlier one led to.
         last = list(dict.fromkeys(site.parent for site in sites))
         if len(last) > 1:
             last = parent.dissection.decisive(
                 last, at=parent.logits_site) or last[-1:]
-        inherits = self.weights['inherited'] > 0
-        if not inherits:
+        if not inherits and not hinted:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
@@ -126,9 +166,11 @@ class HKT(Method):
             Mixture(
                 site,
                 self.attention,
-                to_child=inherits or self.judged == 'mixture',
+                to_child=inherits or (
+                    i in self.judged_sites and self.judged == 'mixture'),
                 to_parent=i in self.judged_sites,
-                scale=self.scale) for i, site in enumerate(sites))
+                scale=self.scale,
+                hinted=hinted) for i, site in enumerate(sites))
         first = child.dissection.first(site.child for site in sites)
         self.reruns = 'head' if (
             child.head_site is not None and first == child.dissection.split(
@@ -165,27 +207,31 @@ class HKT(Method):
                 attention.intensity.detach() * attention.factor)
             for name, value in attention.last.items():
                 statistics[f'{name}.{site.child}'] = value
+        for site, hints in zip(self.sites, self.hints):
+            if hints:
+                statistics[f'error.{site.child}'] = hints[-1]
         return statistics
-
-    def mixed(self, i: int, q: Tensor, z: Tensor) -> Tensor:
-        """What stands at a site in place of the child's feature.
-
-        Args:
-            i (int): The number of the site.
-            q (Tensor): The child's feature there, which an earlier site's
-                mixture may have led to.
-            z (Tensor): The parent's.
-        """
-        return self.mixtures[i](q, z)
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
         # Of each site, one after each run of its module.
         mixed: List[List[Tensor]] = [[] for _ in self.sites]
+        self.hints = [[] for _ in self.sites]
+        hinted = self.weight('hint') > 0
+
+        def hint(i: int, call: int, q: Tensor) -> None:
+            z = step.parent_feature(self.sites[i].parent, call)
+            self.mixtures[i].fit(q, z)
+            if hinted:
+                self.hints[i].append(self.mixtures[i].hint(q, z))
 
         def mix(i: int, q: Tensor) -> Tensor:
             z = step.parent_feature(self.sites[i].parent, len(mixed[i]))
-            mixed[i].append(self.mixed(i, q, z))
+            mixed[i].append(self.mixtures[i](q, z))
             return mixed[i][-1]
+
+        def inherit(i: int, q: Tensor) -> Tensor:
+            hint(i, len(mixed[i]), q)
+            return mix(i, q)
 
         def judged(i: int, call: int) -> Tensor:
             if self.judged == 'mixture' and call < len(mixed[i]):
@@ -196,13 +242,22 @@ class HKT(Method):
         losses = {}
         if self.weight('inherited') > 0:
             mixers = {
-                site.child: partial(mix, i)
+                site.child: partial(inherit, i)
                 for i, site in enumerate(self.sites)
             }
             losses.update(
                 self.weighted('inherited',
                               step.inherited(f'{self.name}.inherited',
                                              mixers)))
+        elif hinted:
+            for i, site in enumerate(self.sites):
+                for call in range(self.calls[i]):
+                    hint(i, call, step.child_feature(site.child, call))
+        if hinted:
+            means = [sum(hints) / len(hints) for hints in self.hints]
+            losses.update(self.weighted('hint', dict(loss=sum(means))))
+            # Kept for the logs, without their graphs.
+            self.hints = [[h.detach() for h in hints] for hints in self.hints]
         if self.weight('parent_head') > 0:
             features = {}
             for i in self.judged_sites:

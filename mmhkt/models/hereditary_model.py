@@ -147,10 +147,11 @@ class HereditaryModel(BaseModel):
                               str(site.child_layout), site.parent,
                               str(site.parent_layout), row['adapter'],
                               f'{row["parameters"]:,}')
-            notes += [
-                f'{method.name} runs once more: {what}'
-                for what in dict.fromkeys(row['reruns'] for row in rows)
-            ]
+            reruns = dict.fromkeys(row['reruns'] for row in rows)
+            if method is self.methods[0] and method.weights['native'] == 0:
+                # Its pass is the child's one.
+                reruns = ['nothing'] if rows else []
+            notes += [f'{method.name} runs once more: {r}' for r in reruns]
         extra = sum(p.numel() for p in self.transfer_parameters())
         notes.append(f'learned in training only: {extra:,} parameters')
         if self.parent is not None:

@@ -69,7 +69,7 @@ def test_warns_of_a_child_that_leans_on_its_parent(tmp_path, log):
     cfg = digits_config(
         tmp_path / 'run',
         dict(
-            type='mmhkt.HKT',
+            type='mmhkt.GatedHKT',
             attention=dict(mode='static', intensity=1.0),
             weights=dict(native=0, parent_head=0)),
         parent=dict(

@@ -34,7 +34,7 @@ class KillHook(Hook):
         self._call('end', runner.iter)
 
 
-def config(folder, method='mmhkt.HKT', kill=None, **options):
+def config(folder, method='mmhkt.GatedHKT', kill=None, **options):
     cfg = digits_config(folder, method, **options)
     cfg.custom_hooks = [dict(type='mmhkt.RecordHook')]
     if kill:
@@ -142,9 +142,9 @@ def test_curves_of_training(whole):
     folder, runner, noted = whole
     curves = noted['training']
     assert set(curves) == {
-        'native.accuracy', 'hkt.inherited.accuracy',
-        'hkt.parent_head.accuracy', 'hkt.gate.neck', 'hkt.similarity.neck',
-        'hkt.intensity.neck'
+        'native.accuracy', 'gatedhkt.inherited.accuracy',
+        'gatedhkt.parent_head.accuracy', 'gatedhkt.gate.neck',
+        'gatedhkt.similarity.neck', 'gatedhkt.intensity.neck'
     }
     # Fewer iterations than points: each one.
     steps = list(range(1, runner.max_iters + 1))
@@ -154,7 +154,7 @@ def test_curves_of_training(whole):
     assert [v for _, v in curves['native.accuracy']
             ] == pytest.approx(list(logged))
     assert all(v == pytest.approx(0.6)
-               for _, v in curves['hkt.intensity.neck'])
+               for _, v in curves['gatedhkt.intensity.neck'])
 
 
 def test_by_iteration(tmp_path):

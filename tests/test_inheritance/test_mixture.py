@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmhkt.inheritance import GeneticAttention, Layout, Mixture, Site
+from mmhkt.inheritance import (GeneticAttention, Layout, Mixture, Site,
+                               relative_error)
 
 STATIC = dict(type='mmhkt.GeneticAttention', mode='static', intensity=0.5)
 
@@ -64,3 +65,43 @@ def test_a_pooled_mixture_cannot_go_back_to_a_map():
     assert mixture(torch.rand(2, 3), torch.rand(2, 3, 2, 2)).shape == (2, 3)
     with pytest.raises(ValueError, match='"backbone.b" cannot be aligned'):
         Mixture(site(child, parent), STATIC, to_parent=True)
+
+
+def test_relative_error_by_hand():
+    q = torch.tensor([[1., 2.], [3., 4.]], requires_grad=True)
+    v = torch.tensor([[1., 0.], [0., 3.]], requires_grad=True)
+    error = relative_error(q, v)
+    # (0 + 4 + 9 + 1) / (1 + 0 + 0 + 9)
+    assert error.item() == pytest.approx(1.4)
+    assert relative_error(10 * q, 10 * v).item() == pytest.approx(1.4)
+    error.backward()
+    assert torch.allclose(q.grad, 2 * (q - v).detach() / 10)
+    assert v.grad is None
+    assert relative_error(q, torch.zeros(2, 2)).isfinite()
+
+
+def test_relative_error_is_of_full_precision():
+    q = torch.full((1, 2), 1.0, dtype=torch.bfloat16)
+    v = torch.full((1, 2), 1.0 + 2**-6, dtype=torch.bfloat16)
+    error = relative_error(q, v)
+    assert error.dtype == torch.float32
+    assert error.item() == pytest.approx((2**-6 / (1 + 2**-6))**2)
+
+
+def test_hint_is_the_error_in_the_parents_width():
+    torch.manual_seed(0)
+    child, parent = Layout('map', 4, (2, 2), 0,
+                           4.), Layout('map', 6, (4, 4), 0, 2.)
+    mixture = Mixture(site(child, parent), STATIC, hinted=True)
+    q, z = torch.rand(3, 4, 2, 2), torch.rand(3, 6, 4, 4)
+    fitted = mixture.transfer.fitted(z, like=q)
+    assert fitted.shape == (3, 6, 2, 2)
+    made = torch.einsum('pc,bchw->bphw', mixture.transfer.project.weight, q)
+    expected = ((made - fitted)**2).sum() / (fitted**2).sum()
+    assert mixture.hint(q, z).item() == pytest.approx(expected.item())
+    assert mixture(q, z).shape == q.shape
+    assert mixture.transfer.describe() == (
+        'resize 4x4 to 2x2, invert regression 6 to 4')
+    # Hints alone need no attention.
+    alone = Mixture(site(child, parent), STATIC, to_child=False, hinted=True)
+    assert alone.attention is None and alone.transfer is not None

@@ -59,7 +59,7 @@ def test_running_statistics_see_the_childs_own_features_only(tmp_path):
     """After a step they are those of a step of the child alone."""
     from mmengine.registry import init_default_scope
     stats = []
-    for method in ('mmhkt.Alone', dict(type='mmhkt.HKT', sites='stages')):
+    for method in ('mmhkt.Alone', dict(type='mmhkt.GatedHKT', sites='stages')):
         model = prepared(digits_config(tmp_path, method))
         init_default_scope('mmpretrain')
         torch.manual_seed(0)

@@ -92,7 +92,7 @@ CASES = {
     'no such file':
     (HKT, lambda folder: dict(config=PARENT, checkpoint='nowhere/p.pth'),
      'There is no checkpoint "nowhere/p.pth"'),
-    'another class count': (HKT, two_classes,
+    'another class count': (dict(type='mmhkt.GatedHKT'), two_classes,
                             'The parent has 2 classes, the child 10'),
     'unknown method': (dict(type='mmhkt.HTK'), None,
                        'There is no method "mmhkt.HTK"; nearest: '
@@ -107,8 +107,8 @@ CASES = {
     (dict(type='mmhkt.HKT', weights=dict(inherit=1)), None,
      'HKT has no loss term "inherit"; nearest: inherited'),
     'nothing inherited': (dict(
-        type='mmhkt.HKT',
-        weights=dict(inherited=0, parent_head=0)), None, 'inherits nothing'),
+        type='mmhkt.HKT', weights=dict(inherited=0,
+                                       hint=0)), None, 'inherits nothing'),
     'unknown knob': (dict(type='mmhkt.HKT', schedule=[dict(knob='intensty')]),
                      None, '"intensty" is unknown; nearest: intensity'),
     'no parent': (HKT, lambda folder: {}, 'No parent is given'),
@@ -143,7 +143,7 @@ def test_class_counts_may_differ_without_the_parents_head(tmp_path):
     run(
         digits_config(
             tmp_path,
-            dict(type='mmhkt.HKT', weights=dict(parent_head=0)),
+            dict(type='mmhkt.GatedHKT', weights=dict(parent_head=0)),
             parent=two_classes(tmp_path)))
 
 

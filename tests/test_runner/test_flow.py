@@ -15,18 +15,20 @@ from mmhkt.models.flow.torchvision_raft import _checked
 @pytest.mark.parametrize(
     'method', [
         'mmhkt.Alone',
-        dict(type='mmhkt.HKT', sites='3hkt'),
+        'mmhkt.HKT',
+        dict(type='mmhkt.GatedHKT', sites='3hkt'),
         dict(type='mmhkt.LePoKet', sites='2hkt'),
     ],
-    ids=['Alone', '3HKT', 'LePoKet'])
+    ids=['Alone', 'HKT', '3HKT', 'LePoKet'])
 def test_ours_and_the_checkpoint_law(tmp_path, method):
     """The untouched file fits torchvision's RAFT, with equal flow."""
     cfg = flow_config(tmp_path, method)
     runner = run(cfg)
     assert isinstance(runner.model, HereditaryModel)
     scalars = runner.message_hub.log_scalars
+    term = 'hkt.inherited' if method == 'mmhkt.HKT' else 'native'
     assert {
-        'train/native.loss', 'train/native.epe', 'val/EPE', 'val/EPE-image',
+        f'train/{term}.loss', f'train/{term}.epe', 'val/EPE', 'val/EPE-image',
         'val/Fl'
     } <= set(scalars)
     assert scalars['val/EPE'].data[0][-1] > 0

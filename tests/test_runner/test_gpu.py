@@ -17,8 +17,8 @@ pytestmark = [
     dict(type='mmhkt.AutocastOptimWrapper'),
 ])
 @pytest.mark.parametrize('method', [
-    'mmhkt.HKT', 'mmhkt.LePoKet',
-    dict(type='mmhkt.HKT', sites='all', weights=dict(parent_head=0.5))
+    'mmhkt.HKT', 'mmhkt.GatedHKT', 'mmhkt.LePoKet',
+    dict(type='mmhkt.GatedHKT', sites='all', weights=dict(parent_head=0.5))
 ])
 def test_precisions(tmp_path, method, wrapper):
     cfg = digits_config(tmp_path, method)

@@ -100,7 +100,8 @@ def test_paramwise_groups_are_divided_and_resumed(tmp_path):
         'optim_wrapper.paramwise_cfg':
         dict(custom_keys={'mixtures': dict(lr_mult=0.1)})
     }
-    runner = run(digits_config(tmp_path, **options))
+    method = 'mmhkt.GatedHKT'
+    runner = run(digits_config(tmp_path, method, **options))
     file = read(tmp_path / 'epoch_2.pth')
     own = len(list(runner.model.child.parameters()))
     extra = len(runner.model.transfer_parameters())
@@ -108,7 +109,10 @@ def test_paramwise_groups_are_divided_and_resumed(tmp_path):
     assert len(file['transfer']['optimizer']['param_groups']) == extra
     resumed = run(
         digits_config(
-            tmp_path, resume=True, **{
+            tmp_path,
+            method,
+            resume=True,
+            **{
                 'train_cfg.max_epochs': 3,
                 **options
             }))
@@ -135,15 +139,15 @@ def test_learned_parts_are_clipped_and_trained(tmp_path):
 @pytest.mark.parametrize('backend',
                          ['LocalVisBackend', 'TensorboardVisBackend'])
 def test_every_backend_gets_losses_and_gates(tmp_path, backend):
-    cfg = digits_config(tmp_path)
+    cfg = digits_config(tmp_path, 'mmhkt.GatedHKT')
     cfg.visualizer.vis_backends = [dict(type=backend)]
     cfg.default_hooks.logger.interval = 2
     cfg.default_hooks.mixture = dict(type='mmhkt.MixtureHook', interval=2)
     run(cfg)
     wanted = {
-        'native.loss', 'hkt.inherited.loss', 'hkt.parent_head.loss',
-        'hkt.gate.neck', 'hkt.intensity.neck', 'native.accuracy',
-        'hkt.inherited.accuracy', 'hkt.parent_head.accuracy'
+        'native.loss', 'gatedhkt.inherited.loss', 'gatedhkt.parent_head.loss',
+        'gatedhkt.gate.neck', 'gatedhkt.intensity.neck', 'native.accuracy',
+        'gatedhkt.inherited.accuracy', 'gatedhkt.parent_head.accuracy'
     }
     if backend == 'LocalVisBackend':
         lines = next(tmp_path.glob('*/vis_data/scalars.json')).read_text()
@@ -202,6 +206,7 @@ def test_command_line(tmp_path):
         config,
         '--cfg-options',
         'log_level=INFO',
+        'method.type=mmhkt.GatedHKT',
         'method.weights.parent_head=0',
         cwd=tmp_path)
     assert 'Pairing' in done.stdout

@@ -21,9 +21,9 @@ from mmhkt.utils.config import load_config
 
 ALL = [
     dict(type=f'mmhkt.{name}')
-    for name in ('HKT', 'LePoKet', 'KD', 'CWD', 'AT', 'SP', 'FitNet', 'MGD',
-                 'DIST')
-] + [dict(type='mmhkt.HKT', sites='all')]
+    for name in ('GatedHKT', 'HKT', 'LePoKet', 'KD', 'CWD', 'AT', 'SP',
+                 'FitNet', 'MGD', 'DIST')
+] + [dict(type='mmhkt.GatedHKT', sites='all')]
 
 
 def step_of(cfg):
@@ -59,7 +59,7 @@ def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
         tiny_config(
             tmp_path,
             dict(
-                type='mmhkt.HKT',
+                type='mmhkt.GatedHKT',
                 attention=dict(mode='static', intensity=1.),
                 weights=dict(parent_head=1)),
             child=tiny_model(stride=8),
@@ -72,7 +72,7 @@ def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
     # mmsegmentation's mean is over all pixels, the ignored ones too.
     expected = F.cross_entropy(
         logits, labels, ignore_index=255, reduction='none').mean()
-    torch.testing.assert_close(losses['hkt.parent_head.decode.loss_ce'],
+    torch.testing.assert_close(losses['gatedhkt.parent_head.decode.loss_ce'],
                                expected)
 
 
@@ -89,8 +89,8 @@ def test_auxiliary_heads_judge_the_childs_own_features(tmp_path, inherit):
             lambda *_, name=name: calls.update([name]))
     names = list(model(**data, mode='loss'))
     assert 'native.aux.loss_ce' in names
-    assert ('hkt.inherited.aux.loss_ce' in names) == inherit
-    assert ('hkt.parent_head.aux.loss_ce' in names) == inherit
+    assert ('gatedhkt.inherited.aux.loss_ce' in names) == inherit
+    assert ('gatedhkt.parent_head.aux.loss_ce' in names) == inherit
     assert calls == dict(child=1, parent=1, auxiliary=3 if inherit else 1)
     assert model.child.with_auxiliary_head
 
@@ -233,7 +233,8 @@ def masks_not_loaded(cfg):
 
 
 @pytest.mark.parametrize('mistake, method, words', [
-    (another_class_count, 'mmhkt.HKT', 'parent has 7 classes, the child 4'),
+    (another_class_count, 'mmhkt.GatedHKT',
+     'parent has 7 classes, the child 4'),
     (another_class_count, 'mmhkt.KD', 'parent has 7 classes, the child 4'),
     (label_out_of_range, 'mmhkt.Alone', 'ann/2.png has the label 9 (4096'),
     (mask_of_another_size, 'mmhkt.HKT',
@@ -267,7 +268,7 @@ def test_bad_masks_to_score_with(tmp_path, loop, mask, words):
 
 
 def test_a_parent_of_other_classes_can_lend_its_features(tmp_path):
-    method = dict(type='mmhkt.HKT', weights=dict(parent_head=0))
+    method = dict(type='mmhkt.GatedHKT', weights=dict(parent_head=0))
     cfg = tiny_config(tmp_path, method)
     another_class_count(cfg)
     run(cfg)

@@ -119,7 +119,7 @@ def test_whole(whole):
         assert one['last'] == one['curve'][-1][1]
         assert [one['best_at'], one['best']] in one['curve']
     assert alone['runs'][0]['batches'] != alone['runs'][1]['batches']
-    assert hkt['cost']['extra_parameters'] == 2048
+    assert hkt['cost']['extra_parameters'] == 0
     assert hkt['cost']['relative_step'] > 1
     assert alone['cost']['relative_step'] == 1
     assert hkt['cost']['relative_memory'] > 0

@@ -50,15 +50,15 @@ def printed(tool, monkeypatch, tmp_path, capsys):
 def test_as_training_begins(printed, tmp_path):
     config = dump(digits_config(tmp_path / 'unused'), tmp_path / 'run.py')
     text = printed(config)
-    assert 'project 64 to 16' in text
-    assert 'learned in training only: 2,048 parameters' in text
+    assert 'invert regression 64 to 16' in text
+    assert 'learned in training only: 0 parameters' in text
     assert not (tmp_path / 'unused').exists()
 
 
 @pytest.mark.parametrize('shape', [(), ('--shape', 12, 8)])
 def test_before_there_is_a_checkpoint(printed, shape):
     text = printed(DIGITS, '--random-parent', *shape)
-    assert 'project 64 to 16' in text
+    assert 'invert regression 64 to 16' in text
 
 
 def test_before_there_is_data(printed):

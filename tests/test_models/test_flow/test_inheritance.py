@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import CONFIGS
 
-from mmhkt.methods import HKT, FitNet, FlowImitation
+from mmhkt.methods import FitNet, FlowImitation, GatedHKT
 from mmhkt.models import HereditaryModel, Parent, build_network
 from mmhkt.structures import FlowDataSample
 from mmhkt.utils.config import load_config
@@ -91,7 +91,7 @@ def loss_of(model, flows, samples):
 def test_losses_are_those_of_networks_run_in_full(batch, sites, names):
     inputs, samples = batch
     weights = dict(native=1, inherited=1, parent_head=1)
-    model = model_with(HKT(sites=sites, weights=weights))
+    model = model_with(GatedHKT(sites=sites, weights=weights))
     method = model.methods[0]
     assert [site.child for site in method.sites] == names
     found = model.loss(inputs, samples)
@@ -128,22 +128,22 @@ def test_losses_are_those_of_networks_run_in_full(batch, sites, names):
             n: lambda _, call, n=n: back[n][call]
             for n in judged
         })
-    for term, value in (('native', native), ('hkt.inherited',
+    for term, value in (('native', native), ('gatedhkt.inherited',
                                              loss_of(model, inherited,
                                                      samples)),
-                        ('hkt.parent_head', loss_of(model, by_parent,
-                                                    samples))):
+                        ('gatedhkt.parent_head',
+                         loss_of(model, by_parent, samples))):
         assert found[f'{term}.loss'].item() == pytest.approx(
             value.item(), rel=1e-5), term
     assert len({
         round(found[f'{t}.loss'].item(), 4)
-        for t in ('native', 'hkt.inherited', 'hkt.parent_head')
+        for t in ('native', 'gatedhkt.inherited', 'gatedhkt.parent_head')
     }) == 3
 
 
 @pytest.mark.parametrize('sites', ['2hkt', '3hkt'])
 def test_one_forward_of_parent_and_child(batch, sites):
-    model = model_with(HKT(sites=sites))
+    model = model_with(GatedHKT(sites=sites))
     runs = Counter()
     for role, net in (('child', model.child), ('parent',
                                                model.parent.network)):
@@ -162,19 +162,19 @@ def test_one_forward_of_parent_and_child(batch, sites):
 
 
 def test_parent_makes_as_many_updates_as_the_child(batch):
-    model = model_with(HKT(sites='3hkt'))
+    model = model_with(GatedHKT(sites='3hkt'))
     assert model.parent.network.iters_train == 3
     assert model.methods[0].calls == [1, 1, 1, 3]
 
 
 def test_a_loop_beside_no_loop():
     with pytest.raises(ValueError, match='runs 3 times.*1 times.*as many'):
-        model_with(HKT(sites=[dict(child=LOOP, parent=FEATURES)]))
+        model_with(GatedHKT(sites=[dict(child=LOOP, parent=FEATURES)]))
 
 
 def test_unknown_preset_names_those_of_flow():
     with pytest.raises(ValueError, match='"3hkd" is unknown; nearest: 3hkt'):
-        model_with(HKT(sites='3hkd'))
+        model_with(GatedHKT(sites='3hkd'))
 
 
 def test_encoders_are_compared_at_their_stages(batch):

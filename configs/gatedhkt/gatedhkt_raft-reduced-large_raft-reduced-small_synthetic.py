@@ -3,4 +3,4 @@ _base_ = [
     '../_base_/parents/raft-reduced-large_synthetic.py'
 ]
 
-method = dict(type='mmhkt.Assimilation')
+method = dict(type='mmhkt.GatedHKT')

@@ -3,4 +3,4 @@ _base_ = [
     '../_base_/parents/resnet56_240e_cifar100.py'
 ]
 
-method = dict(type='mmhkt.Assimilation')
+method = dict(type='mmhkt.GatedHKT')

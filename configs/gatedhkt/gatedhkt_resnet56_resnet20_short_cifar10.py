@@ -3,6 +3,6 @@ _base_ = [
     '../_base_/parents/resnet56_published_cifar10.py'
 ]
 
-method = dict(type='mmhkt.Assimilation')
+method = dict(type='mmhkt.GatedHKT')
 default_hooks = dict(
     extraction=dict(type='mmhkt.ExtractionHook', score_parent=True))

@@ -1,2 +1,0 @@
-runner_type = 'mmhkt.InheritanceRunner'
-method = dict(type='mmhkt.Assimilation')

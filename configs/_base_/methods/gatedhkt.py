@@ -1,0 +1,2 @@
+runner_type = 'mmhkt.InheritanceRunner'
+method = dict(type='mmhkt.GatedHKT')
