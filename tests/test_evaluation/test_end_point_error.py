@@ -193,6 +193,9 @@ for image in (given + given[:1])[rank::2]:
 metrics = metric.evaluate(len(given))
 with open(f'{out}/{rank}.json', 'w') as file:
     json.dump(metrics, file)
+# Else gloo's threads may end the process with an error.
+dist.barrier()
+dist.destroy_process_group()
 """
 
 

@@ -65,12 +65,14 @@ def overfit(root, size, widths, iterations, seed=0):
         InheritanceRunner: That trained the child.
     """
     run(config(PARENT, root, size, widths[0], iterations[0], seed))
-    parent = {
+    inherited = {
         'parent.config': str(root / 'alone/child.py'),
-        'parent.checkpoint': str(root / 'alone/child.pth')
+        'parent.checkpoint': str(root / 'alone/child.pth'),
+        # Hints of a parent of so few iterations would be worth little.
+        'method.type': 'mmhkt.GatedHKT'
     }
     return run(
-        config(CHILD, root, size, widths[1], iterations[1], seed, **parent))
+        config(CHILD, root, size, widths[1], iterations[1], seed, **inherited))
 
 
 def predictions(runner):
@@ -228,5 +230,6 @@ def test_parent_of_another_class_count(tmp_path):
     path = dump(parent, tmp_path / 'parent.py')
     cfg = config(CHILD, root, 32, 4, iterations=10)
     cfg.parent = dict(config=str(path), random_weights=True)
+    cfg.method = dict(type='mmhkt.GatedHKT')
     with pytest.raises(ValueError, match='parent has 2 classes, the child 3'):
         run(cfg)
