@@ -163,7 +163,8 @@ def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
     Raises:
         ValueError: If no two stages belong together.
     """
-    stages = [_by_stride(d.stages()) for d in (child, parent)]
+    blocks = [d.stages() for d in (child, parent)]
+    stages = [_by_stride(part) for part in blocks]
     counts = [len(by_stride) for by_stride in stages]
     if not all(counts):
         role = child.role if not counts[0] else parent.role
@@ -172,14 +173,14 @@ def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
     if min(counts) == 1:
         # Two plain transformers: quarters, as hierarchical networks have.
         count = max(counts) if max(counts) > 1 else 4
-        count = min(count, *(len(d.stages()) for d in (child, parent)))
+        count = min(count, *map(len, blocks))
         return list(
             zip(*(_evenly(s, d, count)
                   for s, d in zip(stages, (child, parent)))))
-    child_named, parent_named = (_dilated(d.stages()) for d in (child, parent))
+    child_named, parent_named = (_dilated(part) for part in blocks)
     if (counts != [len(child_named), len(parent_named)]
             and list(child_named)[-1] == list(parent_named)[-1]
-            and max(len(d.stages()) for d in (child, parent)) <= MOST_STAGES):
+            and max(map(len, blocks)) <= MOST_STAGES):
         return [(name, parent_named[key]) for key, name in child_named.items()
                 if key in parent_named]
     pairs = [(name, stages[1][stride]) for stride, name in stages[0].items()
