@@ -36,7 +36,8 @@ VARIANTS = ('', '-as-published', '-logit-standardised', '-3hkt')
 SCHEDULES = {'200e': (200, 128), '240e': (240, 64)}
 ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
 UNSCHEDULED = ('digits', 'synthetic', 'pairs', 'mni152')  # there is but one
-ARRAYS = ('short', 'few', 'published')  # with the data set as one file
+# With the data set as one file.
+ARRAYS = ('short', 'few', 'few-24e', 'published')
 DATA = dict(
     digits=('mmhkt.Digits', 10),
     cifar10=('CIFAR10', 10),
