@@ -11,24 +11,15 @@ def hkt(**settings):
 
 comparison = dict(
     methods={
-        'alone':
-        'mmhkt.Alone',
-        'hkt':
-        hkt(),
-        'hint-10':
-        hkt(weights=dict(hint=10)),
-        'hint-1':
-        hkt(weights=dict(hint=1)),
-        'native':
-        hkt(weights=dict(native=1)),
-        'native-hint-10':
-        hkt(weights=dict(native=1, hint=10)),
-        'unmixed':
-        hkt(attention=dict(intensity=0.0), schedule=[]),
-        'gated':
-        'mmhkt.GatedHKT',
-        'kd':
-        'mmhkt.KD',
+        'alone': 'mmhkt.Alone',
+        'hkt': hkt(),
+        'hint-10': hkt(weights=dict(hint=10)),
+        'hint-1': hkt(weights=dict(hint=1)),
+        'native': hkt(weights=dict(native=1)),
+        'native-hint-10': hkt(weights=dict(native=1, hint=10)),
+        'unmixed': hkt(attention=dict(intensity=0.0), schedule=[]),
+        'gated': 'mmhkt.GatedHKT',
+        'kd': 'mmhkt.KD',
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000, 3000, 4000],

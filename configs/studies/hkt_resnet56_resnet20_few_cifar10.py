@@ -6,6 +6,10 @@ def hkt(**settings):
     return dict(type='mmhkt.HKT', **settings)
 
 
+def dkd():
+    return dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
+
+
 comparison = dict(
     _delete_=True,
     methods={
@@ -38,6 +42,11 @@ comparison = dict(
         'mmhkt.FitNet',
         'fitnet-stages':
         dict(type='mmhkt.FitNet', sites='stages'),
+        # With a distiller, of the mixture's logits or of the child's own.
+        'dkd':
+        dkd(),
+        'hkt+dkd': [hkt(), dkd()],
+        'dkd+hkt': [dkd(), hkt()],
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])
