@@ -29,18 +29,23 @@ def test_ten_lines(tmp_path):
 
 
 def test_everything_typed(tmp_path):
-    settings = {}
-    exec(block('gate_per'), settings)
-    method = dict(
-        settings['method'],
-        sites=[
-            dict(child='backbone.layer3', parent='backbone.layer3.-1'),
-            dict(child='neck', parent='neck')
-        ])
-    assert method['sites'] == settings['method']['sites']
-    runner = run(digits_config(tmp_path, method))
-    assert [s.parent for s in runner.model.methods[0].sites
-            ] == ['backbone.layer3.-1', 'neck']
+    """It is the default, and finds the same sites."""
+    plain, typed = tmp_path / 'plain.py', tmp_path / 'typed.py'
+    plain.write_text(block('# my_child.py'))
+    typed.write_text(block('# my_child.py') + block('sites=['))
+    default = METHODS.build(dict(type='mmhkt.HKT'))
+    method = METHODS.build(load_config(typed).method)
+    assert method.attention == default.attention
+    assert method.weights == default.weights
+    assert method.schedule == [
+        dict(begin=0.0, **knob) for knob in default.schedule
+    ]
+    found, told = [
+        tool('print_pairing.py', path, '--random-parent', '--shape', '32',
+             '32').stdout for path in (plain, typed)
+    ]
+    assert 'backbone.layer4' in found
+    assert told == found
 
 
 @pytest.mark.slow
