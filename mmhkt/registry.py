@@ -7,6 +7,7 @@ a config needs no ``custom_imports`` to use what is registered here.
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
@@ -17,6 +18,7 @@ from mmengine.registry import Registry
 
 RUNNERS = Registry(
     'runner', parent=MMENGINE_RUNNERS, locations=['mmhkt.runner'])
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, locations=['mmhkt.runner'])
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper',
     parent=MMENGINE_OPTIM_WRAPPERS,

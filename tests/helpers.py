@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmhkt.models import HereditaryModel
+from mmhkt.models import Inheritance
 from mmhkt.registry import RUNNERS
 from mmhkt.utils.config import load_config, set_dataloader_defaults
 
@@ -50,11 +50,11 @@ def run(cfg):
     return runner
 
 
-def prepared(cfg) -> HereditaryModel:
-    """The model of a config, ready to train."""
+def prepared(cfg) -> Inheritance:
+    """What the child of a config is trained with."""
     runner = RUNNERS.build(cfg)
-    runner.prepare(train=True)
-    return runner.model
+    runner.connect()
+    return runner.inheritance
 
 
 def read(path) -> dict:

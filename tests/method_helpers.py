@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from mmhkt.models import HereditaryModel
+from mmhkt.models import Inheritance
 from mmhkt.models.parent import Parent
 from mmhkt.registry import MODELS
 
@@ -83,7 +83,7 @@ def inherit(child, parent, methods, image):
     if parent is not None:
         parent = Parent(dict(model=parent), random_weights=True)
         parent.connect(child, None)
-    return HereditaryModel(child, parent, methods, image)
+    return Inheritance(child, parent, methods, image)
 
 
 def samples(labels):
@@ -109,7 +109,8 @@ LABELS = samples([0, 4, 2])
 
 
 def losses_of(model):
-    return model(IMAGES, LABELS, mode='loss')
+    with model.tapped():
+        return model(IMAGES, LABELS, mode='loss')
 
 
 def ran(*counts):

@@ -12,6 +12,7 @@ import json
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 
@@ -27,7 +28,7 @@ from rich.table import Table
 
 from mmhkt.comparison.plan import make_plan
 from mmhkt.methods import Alone
-from mmhkt.models import HereditaryModel
+from mmhkt.models import Inheritance
 from mmhkt.registry import RUNNERS
 from mmhkt.utils.config import (CONFIG_ERRORS, load_config, quieten, set_amp,
                                 set_dataloader_defaults)
@@ -74,66 +75,62 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
         runner = RUNNERS.build(cfg)
-        child = copy.deepcopy(runner.model)
-        runner.prepare(train=True)
+        runner.connect()
         if plan is None:
             figures = measure(runner, args.iters, args.warmup)
         else:
-            figures = measure_methods(runner, child, plan, args.iters,
-                                      args.warmup)
+            figures = measure_methods(runner, plan, args.iters, args.warmup)
     report(figures)
     if args.json:
         write_text(args.json, json.dumps(figures, indent=2))
 
 
 def measure(runner, iters: int, warmup: int) -> dict:
-    model = runner.model
-    if model.parent is None:
+    inheritance, child = runner.inheritance, runner.model
+    if inheritance.parent is None:
         raise SystemExit('mmhkt: the method of this config has no parent, '
                          'so that there is nothing to compare')
-    alone = HereditaryModel(model.child, None, [Alone()],
-                            runner.example(model.child))
-    optim_cfg = runner.optim_wrapper
-    runner.model = alone
-    optim_alone = runner.build_optim_wrapper(optim_cfg)
-    runner.model = model
-    optim_method = runner.build_optim_wrapper(optim_cfg)
-    model.train()
+    # Its own weights: a child that both train would be the parent's too.
+    other = copy.deepcopy(child)
+    alone = Inheritance(other, None, [Alone()], runner.example(other))
+    step_of_method = step_of(runner, inheritance)
+    step_alone = step_of(runner, alone)
+    parent = inheritance.parent
 
     @torch.no_grad()
     def parent_forward(batch):
-        with optim_method.optim_context(model):
-            inputs = model.data_preprocessor(batch, True)['inputs']
-            model.parent.network(model.parent.images(inputs))
+        with step_of_method.keywords['optim_wrapper'].optim_context(child):
+            inputs = child.data_preprocessor(batch, True)['inputs']
+            parent.network(parent.images(inputs))
 
     steps = {
-        'child alone, step':
-        lambda batch: alone.train_step(batch, optim_alone),
-        'parent, forward':
-        parent_forward,
-        f'{model.methods[0].name}, step':
-        lambda batch: model.train_step(batch, optim_method),
+        'child alone, step': step_alone,
+        'parent, forward': parent_forward,
+        f'{inheritance.methods[0].name}, step': step_of_method,
     }
-    medians = timed(runner, steps, iters, warmup)
+    with inheritance.tapped(), alone.tapped():
+        medians = timed(runner, steps, iters, warmup)
     child, parent, method = medians.values()
     return dict(
         medians=medians,
         relative_to_child=method / child,
         relative_to_child_plus_parent=method / (child + parent),
-        **conditions(runner, optim_method, iters))
+        **conditions(runner, iters))
 
 
-def measure_methods(runner, child, plan, iters: int, warmup: int) -> dict:
+def measure_methods(runner, plan, iters: int, warmup: int) -> dict:
     """Every method of a comparison, each with a child of its own."""
-    optim_cfg = runner.optim_wrapper
+    child = copy.deepcopy(runner.model)
     steps, extra = {}, {}
-    for entry in plan.entries:
-        runner.cfg.method = entry.cfg.method
-        model = runner.model = runner.inherit(copy.deepcopy(child)).train()
-        optim = runner.build_optim_wrapper(optim_cfg)
-        steps[entry.name] = partial(model.train_step, optim_wrapper=optim)
-        extra[entry.name] = sum(p.numel() for p in model.transfer_parameters())
-    medians = timed(runner, steps, iters, warmup)
+    with ExitStack() as stack:
+        for entry in plan.entries:
+            runner.cfg.method = entry.cfg.method
+            inheritance = runner.inherit(copy.deepcopy(child))
+            steps[entry.name] = step_of(runner, inheritance)
+            extra[entry.name] = sum(
+                p.numel() for p in inheritance.transfer_parameters())
+            stack.enter_context(inheritance.tapped())
+        medians = timed(runner, steps, iters, warmup)
     reference = medians[plan.reference]
     deployed = get_model_complexity_info(
         child.eval(), inputs=runner.example(child))
@@ -147,7 +144,15 @@ def measure_methods(runner, child, plan, iters: int, warmup: int) -> dict:
         extra_parameters=extra,
         parameters=deployed['params'],
         flops=deployed['flops'],
-        **conditions(runner, optim, iters))
+        **conditions(runner, iters))
+
+
+def step_of(runner, inheritance: Inheritance) -> partial:
+    """A whole training step of a child, with an optimiser of its own."""
+    runner.model, runner.inheritance = inheritance.child, inheritance
+    return partial(
+        inheritance.train().train_step,
+        optim_wrapper=runner.build_optim_wrapper(runner.optim_wrapper))
 
 
 def timed(runner, steps: dict, iters: int, warmup: int) -> dict:
@@ -165,15 +170,15 @@ def timed(runner, steps: dict, iters: int, warmup: int) -> dict:
     return {name: statistics.median(s) for name, s in seconds.items()}
 
 
-def conditions(runner, optim, iters: int) -> dict:
-    image = runner.example(runner.model.child)
+def conditions(runner, iters: int) -> dict:
+    image = runner.example(runner.model)
     return dict(
         batch_shape=[runner.train_dataloader.batch_size, *image.shape[1:]],
         iters=iters,
         device=device_name(),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        precision=type(optim).__name__)
+        precision=runner.cfg.optim_wrapper.get('type', 'OptimWrapper'))
 
 
 def device_name() -> str:

@@ -74,7 +74,7 @@ def join(cfg: Config, shape: Optional[Sequence[int]] = None):
             Defaults to None, an image of the training set.
 
     Returns:
-        HereditaryModel: What would be trained.
+        Inheritance: What would be trained.
     """
     # Not before `quieten`: it imports the libraries that talk.
     from mmhkt.runner import InheritanceRunner
@@ -99,8 +99,8 @@ def join(cfg: Config, shape: Optional[Sequence[int]] = None):
             raise ConfigError(
                 f'the training set cannot be read ({error}); with '
                 '--shape H W it is not needed') from None
-        runner.prepare(train=True)
-        return runner.model
+        runner.connect()
+        return runner.inheritance
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS
 from torch import nn
 
@@ -18,6 +17,7 @@ from mmhkt.models import build_network, task_of
 from mmhkt.registry import HOOKS
 from mmhkt.utils import private_randomness
 from mmhkt.utils.files import write_text
+from mmhkt.utils.hashing import unwrapped
 from mmhkt.visualization.examples import Painter, painter_of
 from .common import hereditary
 
@@ -80,11 +80,9 @@ class ExamplesHook(Hook):
 
 
 def _draw(runner, number: int, folder: Path) -> None:
-    trained = runner.model
-    if is_model_wrapper(trained):
-        trained = trained.module
     model = hereditary(runner)
-    task = task_of(model.child if model else trained).name
+    trained = unwrapped(runner.model)
+    task = task_of(trained).name
     if not Painter.draws(task):
         return
     shutil.rmtree(folder, ignore_errors=True)

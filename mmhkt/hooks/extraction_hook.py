@@ -51,11 +51,11 @@ class ExtractionHook(Hook):
 
 @torch.no_grad()
 def _score(runner, parent: Parent) -> dict:
-    model, loader = hereditary(runner), runner.val_dataloader
+    loader = runner.val_dataloader
     evaluator = runner.val_evaluator
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
     for batch in loader:
-        data = model.child.data_preprocessor(batch, False)
+        data = runner.model.data_preprocessor(batch, False)
         outputs = parent.network(
             parent.images(data['inputs']),
             data['data_samples'],

@@ -101,6 +101,8 @@ class MixtureHook(Hook):
             alone, where = (metrics
                             or {}).get('accuracy/top1'), 'in validation'
         for method in model.methods:
+            if not method.mixes():  # there is no mixture to lean on
+                continue
             mixed = recent(f'{method.name}.inherited')
             if None in (alone, mixed) or mixed - alone <= self.warn_gap:
                 continue
@@ -114,8 +116,7 @@ class MixtureHook(Hook):
     @master_only
     def after_train(self, runner) -> None:
         """Export the child, and sum up."""
-        model = hereditary(runner)
-        if model is None:
+        if hereditary(runner) is None:
             return
         for name, history in runner.message_hub.log_scalars.items():
             if not name.startswith('val/') or name.endswith('time'):
@@ -127,7 +128,7 @@ class MixtureHook(Hook):
                 f'{len(values)} validations.')
         if self.export is not None:
             # Hooks may put other weights in, as the EMAHook does.
-            checkpoint = dict(state_dict=model.state_dict())
+            checkpoint = dict(state_dict=runner.model.state_dict())
             runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
             path = export_child(
                 checkpoint['state_dict'],

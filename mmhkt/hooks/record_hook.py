@@ -9,6 +9,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
 
 from mmhkt.registry import HOOKS
@@ -60,6 +61,10 @@ class RecordHook(Hook):
             self._seen = {**new, **runner.message_hub.get_info('record', {})}
         # There it is saved, and resumed, with the checkpoint.
         runner.message_hub.update_info('record', self._seen)
+        # Of the hooks after an iteration, the LoggerHook comes first and
+        # resets the peak; the optimiser's step comes before them all.
+        for optimizer in _optimizers(runner.optim_wrapper):
+            optimizer.register_step_post_hook(self._note_peak_memory)
         if runner.iter > 0:
             self._catch_up(runner)
         self._write(runner, runner.iter)
@@ -124,12 +129,16 @@ class RecordHook(Hook):
                                        or done == end):
             runner.val_loop.run()
 
+    def _note_peak_memory(self, *_) -> None:
+        self._seen['peak_memory'] = max(self._seen['peak_memory'],
+                                        _peak_memory())
+
     @master_only
     def _write(self, runner, done: int) -> None:
         self._written = time.monotonic()
-        model, network = hereditary(runner), unwrapped(runner.model)
-        self._seen['peak_memory'] = max(self._seen['peak_memory'],
-                                        _peak_memory())
+        ours = hereditary(runner)
+        extra = ours.transfer_parameters() if ours is not None else ()
+        self._note_peak_memory()
         record = dict(
             finished=self._finished,
             initial_weights=self._seen['initial_weights'],
@@ -143,10 +152,8 @@ class RecordHook(Hook):
             max_iters=runner.max_iters,
             step=_median_step(runner),
             peak_memory=self._seen['peak_memory'],
-            parameters=_count(
-                model.child.parameters() if model else network.parameters()),
-            extra_parameters=_count(model.transfer_parameters() if model else (
-            )),
+            parameters=_count(unwrapped(runner.model).parameters()),
+            extra_parameters=_count(extra),
             precision=type(runner.optim_wrapper).__name__,
             device=torch.cuda.get_device_name()
             if get_device() == 'cuda' else get_device(),
@@ -161,6 +168,11 @@ def _by_iter(loop) -> bool:
 
 def _step(runner) -> int:
     return runner.iter if _by_iter(runner.train_loop) else runner.epoch
+
+
+def _optimizers(wrapper) -> list:
+    several = isinstance(wrapper, OptimWrapperDict)
+    return [w.optimizer for w in (wrapper.values() if several else [wrapper])]
 
 
 def _count(parameters) -> int:

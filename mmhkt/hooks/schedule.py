@@ -1,7 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
 from dataclasses import dataclass, fields
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
+
+from mmengine.runner import IterBasedTrainLoop
 
 from mmhkt.utils import nearest, one_of
 
@@ -89,6 +91,9 @@ class Schedule:
                iters_per_epoch: int) -> Optional[float]:
         """The fraction in force in an iteration.
 
+        Args:
+            iteration, max_iters, iters_per_epoch (int): See :func:`place`.
+
         Returns:
             float | None: None before ``begin``.
         """
@@ -105,3 +110,23 @@ class Schedule:
         if self.rule == 'cosine':
             done = (1 - math.cos(math.pi * done)) / 2
         return self.start + (self.stop - self.start) * done
+
+
+def place(runner, batch_idx: int) -> Tuple[int, int, int]:
+    """Where in its training a run is.
+
+    A run by epochs that was resumed with another batch size or number of
+    GPUs brings along a count of other iterations. Its place is therefore
+    counted from the epoch, as if all epochs were as long as this one.
+
+    Args:
+        runner (Runner): The runner, while it trains.
+        batch_idx (int): As a hook is given it.
+
+    Returns:
+        tuple[int]: The iteration, how many there are in all, and in an epoch.
+    """
+    loop, length = runner.train_loop, len(runner.train_dataloader)
+    if isinstance(loop, IterBasedTrainLoop):
+        return loop.iter, loop.max_iters, length
+    return loop.epoch * length + batch_idx, loop.max_epochs * length, length

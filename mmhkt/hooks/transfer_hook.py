@@ -1,12 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import List, Optional
+from typing import List
 
 from mmengine.hooks import Hook
 
-from mmhkt.models import HereditaryModel
 from mmhkt.registry import HOOKS
 from .common import hereditary
-from .schedule import Schedule
+from .schedule import Schedule, place
 
 
 @HOOKS.register_module()
@@ -15,7 +14,8 @@ class TransferHook(Hook):
 
     Each method brings its schedules, ``method=dict(..., schedule=[...])``,
     each a dict of :class:`mmhkt.hooks.Schedule`. What is in force depends on
-    the iteration alone, so that a resumed run goes on where it stopped.
+    how much of the training is done, so that a resumed run goes on where it
+    stopped, also with another batch size or number of GPUs.
     """
 
     def before_train(self, runner) -> None:
@@ -24,10 +24,10 @@ class TransferHook(Hook):
         Raises:
             ValueError: If one is impossible.
         """
-        model = hereditary(runner)
-        self._model: Optional[HereditaryModel] = model
+        inheritance = hereditary(runner)
+        self._methods = inheritance.methods if inheritance is not None else ()
         self._schedules: List[List[Schedule]] = []
-        for method in model.methods if model else ():
+        for method in self._methods:
             name = type(method).__name__
             schedules = [
                 Schedule.from_cfg(cfg, method.knobs(), name)
@@ -46,12 +46,9 @@ class TransferHook(Hook):
                           batch_idx: int,
                           data_batch=None) -> None:
         """Turn the knobs."""
-        if self._model is None:
-            return
-        loader = runner.train_dataloader
-        epoch = len(loader) if runner.train_loop.max_epochs > 0 else 1
-        for method, schedules in zip(self._model.methods, self._schedules):
+        now = place(runner, batch_idx)
+        for method, schedules in zip(self._methods, self._schedules):
             for schedule in schedules:
-                factor = schedule.factor(runner.iter, runner.max_iters, epoch)
+                factor = schedule.factor(*now)
                 if factor is not None:
                     method.turn(schedule.knob, factor, schedule.sites)

@@ -1,16 +1,18 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from .checkpointing import watched_checkpoints
 from .dissection import Dissection
-from .extraction import Extraction, Mixer
+from .extraction import Extraction
 from .feature_cache import FeatureCache
 from .genetic_attention import GeneticAttention
 from .layout import Layout
-from .mixture import Mixture, relative_error
+from .mixture import Mixture
 from .regression import Regression
 from .sites import PRESETS, Site, find_sites
+from .tape import Mixer
 from .transfer import Transfer
 
 __all__ = [
     'Dissection', 'Extraction', 'FeatureCache', 'GeneticAttention', 'Layout',
     'Mixer', 'Mixture', 'PRESETS', 'Regression', 'Site', 'Transfer',
-    'find_sites', 'relative_error'
+    'find_sites', 'watched_checkpoints'
 ]

@@ -3,8 +3,8 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
-                    Sequence, Tuple)
+from typing import (Any, Callable, Dict, FrozenSet, Iterable, Iterator, List,
+                    Optional, Sequence, Set, Tuple)
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -12,10 +12,9 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmhkt.utils import nearest
+from .influence import Influence
 from .layout import Layout, features, pick, put
-
-# Ends a path that means what the module is given, not what it returns.
-INPUT = '@in'
+from .tape import INPUT
 
 ACTIVATIONS = (nn.CELU, nn.ELU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish,
                nn.PReLU, nn.ReLU, nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU)
@@ -27,7 +26,8 @@ class Call:
 
     ``given_by`` and ``returned_by`` are the calls, with the site, that its
     first argument and its first output come from as they are, None where
-    they come from no module.
+    they come from no module. ``overwriters`` are modules that were given one
+    of its outputs and wrote to it, or were given it after something did.
     """
     name: str
     start: int
@@ -36,6 +36,7 @@ class Call:
     shapes: List[Tuple[int, ...]] = field(default_factory=list)
     given_by: Optional[Tuple['Call', str]] = None
     returned_by: Optional[Tuple['Call', str]] = None
+    overwriters: Set[str] = field(default_factory=set)
 
 
 class Dissection:
@@ -77,7 +78,8 @@ class Dissection:
         makers = WeakTensorKeyDictionary()
 
         def maker(tensors):
-            return makers.get(tensors[0]) if tensors else None
+            return makers[tensors[0]][:2] if (
+                tensors and tensors[0] in makers) else None
 
         def seen(name, forward, *args, **kwargs):
             given = features(args)
@@ -94,12 +96,16 @@ class Dissection:
             output = forward(*args, **kwargs)
             around.pop()
             call.end = next(clock)
+            for feature in given:
+                made = makers.get(feature)
+                if made is not None and feature._version != made[2]:
+                    made[0].overwriters.add(name)
             returned = features(output)
             call.shapes = [tuple(f.shape) for f in returned]
             call.returned_by = maker(returned)
             for i, feature in enumerate(returned):
                 site = name if len(returned) == 1 else f'{name}[{i}]'
-                makers[feature] = call, site
+                makers[feature] = call, site, feature._version
             self.calls.append(call)
             return output
 
@@ -239,8 +245,32 @@ class Dissection:
         one.
         """
         start = self._by_name[name][0].start
-        return self.largest(name for name, calls in self._by_name.items()
-                            if all(call.end < start for call in calls))
+        return self.reusable(name for name, calls in self._by_name.items()
+                             if all(call.end < start for call in calls))
+
+    def reusable(self, names: Iterable[str]) -> List[str]:
+        """The largest of some modules whose outputs can be used again.
+
+        Not those of one that something overwrites which will run again, such
+        as an activation in place that a block uses twice.
+        """
+        names = set(names)
+
+        def runs_again(overwriter):
+            parts = overwriter.split('.')
+            return not names.intersection(
+                '.'.join(parts[:i + 1]) for i in range(len(parts)))
+
+        while True:
+            lost = {
+                name
+                for name in names if any(
+                    runs_again(overwriter) for call in self._by_name[name]
+                    for overwriter in call.overwriters)
+            }
+            if not lost:
+                return self.largest(names)
+            names -= lost
 
     def largest(self, names: Iterable[str]) -> List[str]:
         """Those modules of some that are not inside another one of them, in
@@ -259,11 +289,42 @@ class Dissection:
             if name in names and not all(map(inside, self._by_name[name]))
         ]
 
+    def influence(self, sites: Iterable[str]) -> Dict[str, FrozenSet[str]]:
+        """Which sites each module depends on.
+
+        Args:
+            sites (Iterable[str]): The sites.
+
+        Returns:
+            dict[str, frozenset[str]]: Module -> those of the sites whose
+            feature, put in place of the module's own, makes a difference to
+            what the module returns (of a site itself: would return), where
+            the features at all the others are given too.
+        """
+        by_module: Dict[str, list] = {}
+        for site in sites:
+            name, index = self.split(site)
+            by_module.setdefault(name, []).append((index, site))
+        found: Dict[str, FrozenSet[str]] = {}
+        influence = Influence()
+
+        def seen(name, forward, *args, **kwargs):
+            output = forward(*args, **kwargs)
+            found[name] = influence.names(output).union(found.get(name, ()))
+            for index, site in by_module.get(name, ()):
+                marked = influence.mark(pick(output, index), site)
+                output = put(output, marked, index)
+            return output
+
+        with influence:
+            self._run(self.image, seen)
+        return found
+
     def unaffected(self, sites: Iterable[str]) -> List[str]:
         """The modules that return the same whatever stands at some sites."""
-        before, after = (
-            self._sums(noise) for noise in ({}, dict.fromkeys(sites, 0)))
-        return [name for name in before if before[name] == after[name]]
+        return [
+            name for name, at in self.influence(sites).items() if not at
+        ]
 
     def decisive(self, sites: Sequence[str], at: str) -> List[str]:
         """Those of some sites whose feature still makes a difference where
@@ -275,41 +336,8 @@ class Dissection:
             sites (Sequence[str]): The sites.
             at (str): Where the difference is looked for.
         """
-        at = self.split(at)[0]
-        fixed = dict.fromkeys(sites, 0)
-        before = self._sums(fixed)[at]
-        return [
-            site for site in sites if self._sums({
-                **fixed, site: 1
-            })[at] != before
-        ]
-
-    def _sums(self, noise: Dict[str, int]) -> Dict[str, List[float]]:
-        """What all modules return, as sums, with noise of some seed put in
-        the place of the features at some sites."""
-        by_module: Dict[str, list] = {}
-        for site, seed in noise.items():
-            name, index = self.split(site)
-            by_module.setdefault(name, []).append((index, seed))
-        sums: Dict[str, List[float]] = {}
-
-        def seen(name, forward, *args, **kwargs):
-            output = forward(*args, **kwargs)
-            sums.setdefault(name,
-                            []).extend(feature.double().abs().sum().item()
-                                       for feature in features(output))
-            for index, seed in by_module.get(name, ()):
-                like = pick(output, index)
-                # Another one for each site and each run.
-                generator = torch.Generator().manual_seed(seed +
-                                                          2 * len(sums[name]) +
-                                                          1000 * (index or 0))
-                new = torch.randn(like.shape, generator=generator)
-                output = put(output, new.to(like), index)
-            return output
-
-        self._run(self.image, seen)
-        return sums
+        reached = self.influence(sites)[self.split(at)[0]]
+        return [site for site in sites if site in reached]
 
     def before_activation(self, name: str) -> str:
         """The site of a module's feature before the activation that the
@@ -343,7 +371,7 @@ class Dissection:
 
     def runs(self, site: str) -> int:
         """How often a site's module runs in one forward pass."""
-        return len(self._by_name[self.split(site)[0]])
+        return len(self._calls(self.split(site)[0]))
 
     def top_level(self) -> List[str]:
         """The modules that the network itself calls, in that order."""

@@ -1,30 +1,29 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from contextlib import contextmanager
-from functools import partial
-from typing import (Any, Callable, Dict, Iterable, Iterator, List, Optional,
-                    Sequence, Tuple)
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from .dissection import INPUT, Dissection, exchanged
+from .compilation import compiled
+from .dissection import Dissection
 from .feature_cache import FeatureCache
-from .layout import features, pick, put
+from .layout import pick
+from .statistics import RunningStatistics
+from .tape import INPUT, Mixer, Pass, Tap, Tape, versions
 
-# What a site does to the feature that passes it.
-Mixer = Callable[[Tensor], Tensor]
+# The pass of a network on its own features.
+OWN = 'own'
 
 
 class Extraction:
     """E: reads a network's features at its sites, and runs on from there.
 
-    A network is read with :meth:`record` and then run again with
-    :meth:`rerun`, in which the features at some sites are replaced. Whatever
-    was finished before the first of those sites is taken from the record, so
-    that the second run costs only the rest of the network. Nothing of this
-    stays on the network: ``forward`` of the modules concerned is exchanged
-    for the duration of the run alone. That also reaches modules whose
-    ``forward`` is called directly, which hooks would miss.
+    Methods announce what they read, :meth:`want`. Taps are then put on the
+    modules concerned, once, and stay until the training ends,
+    :meth:`tapped`. A first pass of the network is noted by :meth:`record`.
+    With :meth:`rerun` it runs again with the features at some sites replaced;
+    whatever was finished before the first of those sites is taken from the
+    first pass, so that this costs only the rest of the network.
 
     Args:
         network (nn.Module): The network.
@@ -51,15 +50,14 @@ class Extraction:
         self.logits_site = logits_site
         self.once = once
         self.presets = presets or {}
-        self._modules = dict(network.named_modules())
-        self._norms = [
-            m for m in self._modules.values() if isinstance(m, _BatchNorm)
-        ]
+        self.statistics = RunningStatistics(network)
+        self.tape = Tape(dissection.role, self.statistics)
         self._wanted: Dict[str, None] = {}
-        # Modules to be mixed at -> which of them, and which others, a run
-        # takes from the record.
-        self._plans: Dict[frozenset, Tuple[List[str], List[str]]] = {}
-        self._record: Dict[str, List[Any]] = {}
+        # Modules to be mixed at -> which of them, and which others, a second
+        # pass takes from the first.
+        self._plans: Dict[frozenset, tuple] = {}
+        self._first = OWN
+        self._taps: Dict[str, Tap] = {}
         # Of a network that always makes the same of the same images.
         self.cache: Optional[FeatureCache] = None
 
@@ -92,18 +90,43 @@ class Extraction:
             roots, shortcuts = names, dissection.finished_before(names[0])
         else:
             # Neither what a mixture leads to nor, in a loop, the same module
-            # further on can be taken from the record.
+            # further on can be taken from the first pass.
             still = dissection.unaffected(sites)
             roots = [name for name in names if name in still]
             shortcuts = [
-                name for name in dissection.largest([*still, *names])
+                name for name in dissection.reusable([*still, *names])
                 if name not in names
             ]
         self._plans[frozenset(names)] = roots, shortcuts
         return shortcuts
 
+    @contextmanager
+    def tapped(self, compile_cfg: Optional[dict] = None) -> Iterator:
+        """Put the taps on; they leave the network at the end.
+
+        Args:
+            compile_cfg (dict, optional): Arguments of ``torch.compile``, for
+                what lies between the taps. Defaults to None: no compilation.
+        """
+        names = [n.removesuffix(INPUT) for n in self._wanted]
+        modules = {n: self.network.get_submodule(n) for n in names}
+        self._taps = {n: Tap(n, m, self.tape) for n, m in modules.items()}
+        before = {m: m.__dict__.get('forward') for m in modules.values()}
+        try:
+            with compiled(self.network, self._taps, compile_cfg):
+                for name, module in modules.items():
+                    module.forward = self._taps[name]
+                yield
+        finally:
+            self._taps = {}
+            for module, forward in before.items():
+                module.__dict__.pop('forward', None)
+                if forward is not None:
+                    module.forward = forward
+
     def read(self, images: Tensor) -> None:
-        """Run the network on images, or have what it would do from the cache.
+        """Run the network on images as far as something is wanted, or have
+        what it would do from the cache.
 
         Args:
             images (Tensor): As the network takes them.
@@ -113,93 +136,77 @@ class Extraction:
             key = self.cache.key(images)
             kept = self.cache.load(key, self._wanted, images.device)
         if kept is not None:
-            self._record = {
-                name: [(output, _versions(output) if same else None)
+            self._first = OWN
+            self.tape.notes(OWN).update({
+                name: [(output, versions(output) if same else None)
                        for output, same in outputs]
                 for name, outputs in kept.items()
-            }
+            })
             return
-        with self.record():
+        with self.record(stop=True):
             self.network(images)
         if self.cache is not None:
             self.cache.save(
                 key, {
-                    name: [(output, _versions(output) == versions)
-                           for output, versions in outputs]
-                    for name, outputs in self._record.items()
+                    name: [(output, versions(output) == then)
+                           for output, then in outputs]
+                    for name, outputs in self.tape.notes(OWN).items()
                 })
 
     @contextmanager
-    def record(self, mixers: Optional[Dict[str, Mixer]] = None) -> Iterator:
-        """Keep the outputs of everything wanted while the network runs.
+    def record(self,
+               mixers: Optional[Dict[str, Mixer]] = None,
+               name: str = OWN,
+               stop: bool = False) -> Iterator:
+        """Note the outputs of everything wanted while the network runs.
 
         Args:
             mixers (dict[str, Callable], optional): What to do to the feature
-                at some sites on its way; the record keeps it as it was.
+                at some sites on its way; noted is what it was before.
+            name (str): Of the pass. Defaults to ``'own'``.
+            stop (bool): Whether the network is stopped where everything is
+                there. Defaults to False.
         """
-        self._record = {name: [] for name in self._wanted}
-        mixers = self._by_module(mixers or {})
-
-        def keep(name, forward, *args, **kwargs):
-            if name + INPUT in self._record:
-                given = features(args)[:1]
-                if getattr(self._modules[name], 'inplace', False):
-                    given = [feature.clone() for feature in given]
-                self._note(name + INPUT, given)
-            output = forward(*args, **kwargs)
-            if name in self._record:
-                self._note(name, output)
-            for index, mixer in mixers.get(name, ()):
-                output = put(output, mixer(pick(output, index)), index)
-            return output
-
-        with exchanged({
-                self._modules[name]:
-                partial(keep, name, self._modules[name].forward)
-                for name in {
-                    n.removesuffix(INPUT): None
-                    for n in self._wanted
-                }
-        }):
+        self._check_tapped()
+        self._first = name
+        left = sum(map(self.dissection.runs, self._wanted)) if stop else None
+        with self.statistics.finite(), self.tape.run(
+                Pass(
+                    name,
+                    self._by_module(mixers or {}),
+                    note=self._wanted,
+                    left=left)):
             yield
 
-    def _note(self, name: str, output: Any) -> None:
-        self._record[name].append((output, _versions(output)))
-
     @contextmanager
-    def rerun(self, mixers: Dict[str, Mixer]) -> Iterator:
-        """Run on, once, from the recorded features at some sites.
+    def rerun(self, mixers: Dict[str, Mixer], name: str = 'rerun') -> Iterator:
+        """Run on, once, from the features of the first pass at some sites.
 
-        The statistics of batch norms stay as the recorded run left them:
-        they belong to the network that is deployed, which never sees these
+        The statistics of batch norms stay as the first pass left them: they
+        belong to the network that is deployed, which never sees these
         features.
 
         Args:
             mixers (dict[str, Callable]): Site -> what to do to its feature.
+            name (str): Of the pass. Defaults to ``'rerun'``.
         """
-        exchange = {}
+        self._check_tapped()
         roots, shortcuts = self._planned(mixers)
-        for name in shortcuts:
-            outputs = iter([output for output, _ in self._record[name]])
-            exchange[self._modules[name]] = partial(_recorded, outputs)
+        given = {
+            root: iter([
+                self._unchanged(root, i)
+                for i in range(self.dissection.runs(root))
+            ])
+            for root in roots
+        }
+        for shortcut in shortcuts:
+            noted = self.tape.noted(shortcut, [self._first])
+            given[shortcut] = iter([output for output, _ in noted])
+        with self.statistics.kept(), self._without_once(), self.tape.run(
+                Pass(name, self._by_module(mixers), given, self._wanted)):
+            yield
 
-        for name, changes in self._by_module(mixers).items():
-            module = self._modules[name]
-            if name in roots:
-                outputs = [
-                    self._unchanged(name, i)
-                    for i in range(len(self._record[name]))
-                ]
-                forward = partial(_recorded, iter(outputs))
-            else:
-                forward = module.forward
-            exchange[module] = partial(_mixed, forward, changes)
-
-        with exchanged(exchange), self._statistics_kept():
-            with self._without_once():
-                yield
-
-    def _planned(self, mixers: Iterable[str]) -> Tuple[List[str], List[str]]:
+    def _planned(self, mixers: Iterable[str]) -> tuple:
         """The plan for these sites. What is mixed beyond a plan, behind its
         first site, is computed anew."""
         names = {self.dissection.split(site)[0] for site in mixers}
@@ -214,19 +221,38 @@ class Extraction:
                 'want(sites, rerun=True), before it runs.')
         return self._plans[max(plans, key=len)]
 
-    def feature(self, site: str, call: int = -1) -> Tensor:
-        """The recorded feature at a site.
+    def _check_tapped(self) -> None:
+        missing = [
+            n for n in self._wanted if n.removesuffix(INPUT) not in self._taps
+        ]
+        if missing:
+            raise RuntimeError(
+                f'The {self.dissection.role} has no tap at '
+                f'{", ".join(missing) or "its sites"}: run it within '
+                '`tapped()`, after everything wanted has been announced.')
+
+    def feature(self,
+                site: str,
+                call: int = -1,
+                run: Optional[str] = None) -> Tensor:
+        """The noted feature at a site.
 
         Args:
             site (str): The site.
             call (int): Of which run of its module. Defaults to -1, the last.
+            run (str, optional): Of which pass; of the first one where that
+                did not run the module. Defaults to None, the first pass.
         """
         name, index = self.dissection.split(site)
-        return pick(self._unchanged(name, call), index)
+        return pick(self._unchanged(name, call, run), index)
 
-    def _unchanged(self, name: str, call: int) -> Any:
-        output, versions = self._record[name][call]
-        if _versions(output) != versions:
+    def _unchanged(self,
+                   name: str,
+                   call: int,
+                   run: Optional[str] = None) -> Any:
+        output, then = self.tape.noted(
+            name, [self._first] if run is None else [run, self._first])[call]
+        if versions(output) != then:
             raise RuntimeError(
                 f'The {self.dissection.role}\'s "{name}" cannot be a site: a '
                 'later operation overwrites its output in place (an addition '
@@ -235,8 +261,8 @@ class Extraction:
         return output
 
     def forget(self) -> None:
-        """Let go of the record, so that its memory is free."""
-        self._record = {}
+        """Let go of what was noted, so that its memory is free."""
+        self.tape.forget()
 
     def _by_module(self, mixers: Dict[str, Mixer]) -> Dict[str, list]:
         by_module: Dict[str, list] = {}
@@ -254,32 +280,3 @@ class Extraction:
             yield
         finally:
             children.update(before)
-
-    @contextmanager
-    def _statistics_kept(self) -> Iterator:
-        norms = [
-            norm for norm in self._norms
-            if norm.training and norm.track_running_stats
-        ]
-        for norm in norms:
-            norm.track_running_stats = False
-        try:
-            yield
-        finally:
-            for norm in norms:
-                norm.track_running_stats = True
-
-
-def _versions(output: Any) -> List[int]:
-    return [f._version for f in features(output)]
-
-
-def _recorded(outputs: Iterator, *args, **kwargs) -> Any:
-    return next(outputs)
-
-
-def _mixed(forward: Callable, changes: list, *args, **kwargs) -> Any:
-    output = forward(*args, **kwargs)
-    for index, mixer in changes:
-        output = put(output, mixer(pick(output, index)), index)
-    return output

@@ -112,10 +112,14 @@ class GeneticAttention(BaseModule):
         intensity = default_intensity if intensity is None else intensity
         if learn_intensity is None:
             learn_intensity = mode == 'learnable'
+        # The configured number: reading it off a tensor would make the host
+        # wait for a GPU. None where the intensity is learned.
+        self.fixed = None if learn_intensity else float(intensity)
         value = torch.tensor(float(intensity))
         if learn_intensity:
             self.intensity = nn.Parameter(value)
         else:
+            # For the logs.
             self.register_buffer('intensity', value, persistent=False)
         # Set by a schedule; multiplies the intensity, learned or not.
         self.factor = 1.0
@@ -135,6 +139,12 @@ class GeneticAttention(BaseModule):
                 nn.Linear(channels, channels), nn.ReLU(),
                 nn.Linear(channels, 1))
 
+    @property
+    def weaned(self) -> bool:
+        """Whether the mixture is the child's feature itself now, so that
+        nothing inherited has to be computed."""
+        return self.factor == 0 or self.fixed == 0
+
     def forward(self,
                 q: Union[Tensor, Sequence[Tensor]],
                 v: Optional[Tensor] = None) -> Union[Tensor, Sequence[Tensor]]:
@@ -147,66 +157,72 @@ class GeneticAttention(BaseModule):
             v (Tensor, optional): The parent's feature, of the same shape.
 
         Returns:
-            Tensor: The mixture, of q's shape; q itself without ``v``.
+            Tensor: The mixture, of q's shape and dtype; q itself without
+            ``v`` or when :attr:`weaned`.
         """
         if v is None:
+            return q
+        if self.weaned:
+            # Not 0 times something, which is NaN where that is infinite.
+            self.last = {}
             return q
         if q.shape != v.shape:
             raise ValueError(
                 'GeneticAttention blends features of one shape, but the '
                 f"child's is {tuple(q.shape)} and the parent's is "
                 f'{tuple(v.shape)}.')
-        # One layout for all three: channels last, positions in between.
-        is_map = q.dim() == 4
-        if is_map:
-            q, v = q.permute(0, 2, 3, 1), v.permute(0, 2, 3, 1)
         inherited, gate = getattr(self, f'_{self.mode}')(q, v)
-        strength = (self.intensity * self.factor).to(q.dtype)
+        strength = self.intensity if self.fixed is None else self.fixed
+        strength = strength * self.factor
         if gate is not None:
             self.last['gate'] = gate.detach().mean()
             strength = strength * gate
         if self.training:
             strength = self._by_chance(strength, q)
-        mixture = q + strength * (inherited - q)
-        return mixture.permute(0, 3, 1, 2) if is_map else mixture
+        if isinstance(strength, Tensor):
+            strength = strength.to(q.dtype)
+        return torch.lerp(q, inherited.to(q.dtype), strength)
 
     def _static(self, q: Tensor, v: Tensor):
         return v, None
 
     def _gate(self, q: Tensor, v: Tensor):
-        source_q, source_v = self._gate_source(q, v)
-        similarity = self._noted(
-            _similarity(self._pool(source_q), self._pool(source_v)))
-        return v, self._selected(torch.sigmoid(similarity))
+        with _full_precision(q):
+            query, key = (self._pool(x) for x in self._gate_source(q, v))
+            similarity = self._noted(_similarity(query, key))
+            return v, self._selected(torch.sigmoid(similarity))
 
     def _spatial(self, q: Tensor, v: Tensor):
         if q.dim() == 2:
             raise ValueError(
                 'GeneticAttention mode "spatial" weighs positions, but the '
                 'feature is a pooled vector; choose a site before pooling.')
-        similarity = _similarity(*self._gate_source(q, v))
-        weight = similarity.flatten(1).softmax(1).view_as(similarity)
-        if self.rescale:
-            weight = weight * similarity[0].numel()
-        return weight * v, None
+        with _full_precision(q):
+            source_q, source_v = self._gate_source(q, v)
+            similarity = _similarity(
+                source_q.to(_wide(q)), source_v.to(_wide(v)))
+            weight = similarity.flatten(1).softmax(1).view_as(similarity)
+            if self.rescale:
+                weight = weight * similarity[0].numel()
+        return weight.to(q.dtype) * v, None
 
     def _learnable(self, q: Tensor, v: Tensor):
-        source_q, source_v = self._gate_source(q, v)
-        query = self.query(self._pool(source_q))
-        key = self.key(self._pool(source_v))
-        similarity = self._noted(_similarity(query, key))
-        affinity = (torch.sigmoid(similarity) +
-                    torch.sigmoid(self.gate_mlp(query * key))) / 2
-        return self.value(v), self._selected(affinity)
+        with _full_precision(q):
+            source_q, source_v = self._gate_source(q, v)
+            query = _to_channels(self.query, self._pool(source_q))
+            key = _to_channels(self.key, self._pool(source_v))
+            similarity = self._noted(_similarity(query, key))
+            gate = _to_channels(self.gate_mlp, query * key)
+            affinity = (torch.sigmoid(similarity) + torch.sigmoid(gate)) / 2
+        return _to_channels(self.value, v), self._selected(affinity)
 
-    def _by_chance(self, strength: Tensor, q: Tensor) -> Tensor:
+    def _by_chance(self, strength: Union[float, Tensor], q: Tensor):
         shape = len(q), *[1] * (q.dim() - 1)
         if self.random_intensity:
-            strength = strength * torch.rand(
-                shape, device=q.device).to(q.dtype)
+            strength = strength * torch.rand(shape, device=q.device)
         if self.drop > 0:
             kept = torch.rand(shape, device=q.device) >= self.drop
-            strength = strength * kept.to(q.dtype)
+            strength = strength * kept
         return strength
 
     def _gate_source(self, q: Tensor, v: Tensor) -> Tuple[Tensor, Tensor]:
@@ -215,9 +231,10 @@ class GeneticAttention(BaseModule):
         return (q, v) if self.gate_gradient else (q.detach(), v.detach())
 
     def _pool(self, x: Tensor) -> Tensor:
-        if self.gate_per == 'sample' and x.dim() > 2:
-            return x.mean(dim=tuple(range(1, x.dim() - 1)), keepdim=True)
-        return x
+        if self.gate_per == 'position' or x.dim() == 2:
+            return x.to(_wide(x))
+        positions = (2, 3) if x.dim() == 4 else 1
+        return x.mean(positions, keepdim=True, dtype=_wide(x))
 
     def _noted(self, similarity: Tensor) -> Tensor:
         self.last['similarity'] = similarity.detach().mean()
@@ -233,6 +250,27 @@ class GeneticAttention(BaseModule):
                 f'intensity={self.intensity.item():g}')
 
 
+def _full_precision(q: Tensor) -> torch.autocast:
+    # Inner products over the channels soon pass what half precision holds:
+    # 64 channels of 32 each are 65,536.
+    return torch.autocast(q.device.type, enabled=False)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def _channels(x: Tensor) -> int:
+    """The dimension of the channels."""
+    return 1 if x.dim() == 4 else -1
+
+
+def _to_channels(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer that takes channels last, at each position."""
+    return layer(x.movedim(_channels(x), -1)).movedim(-1, _channels(x))
+
+
 def _similarity(q: Tensor, k: Tensor) -> Tensor:
-    """Scaled inner product over the last dimension, (..., C) -> (..., 1)."""
-    return (q * k).sum(-1, keepdim=True) / q.shape[-1]**0.5
+    """Scaled inner product over the channels, whose dimension stays."""
+    channels = _channels(q)
+    return (q * k).sum(channels, keepdim=True) / q.shape[channels]**0.5

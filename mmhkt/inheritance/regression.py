@@ -1,77 +1,197 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from typing import List, Optional, Tuple
+
 import torch
-import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 
 class Regression(nn.Module):
-    """A linear regression of channels, by least squares, and its inverse.
+    r"""What a child's features make of their parent's, by least squares.
 
-    The normal equations are averaged over the batches, as a batch norm
-    averages its statistics, and solved anew with each: nothing is learned by
-    gradients, whose step would have to suit the widths and scales of both
-    features.
+    With the child's feature :math:`q` and the parent's :math:`z`, rows of one
+    position each, :math:`R` is the linear regression of :math:`z` from
+    :math:`q` over the last batches (averaged as a batch norm averages its
+    statistics, but weighted by rows). Nothing is learned by gradients, whose
+    step would have to suit widths and scales of both features. Where the
+    widths are the same, :math:`R` is the identity.
 
-    Called it inverts: the feature whose regression comes closest to the one
-    given (least squares too). No gradient flows through that.
+    Wanted are the error of the regression, relative to the power of the
+    parent's features, and the feature :math:`v` whose regression comes
+    closest to the parent's. With :math:`G = R^T R` and :math:`b = R^T z`
+
+    .. math:: \lVert R q - z \rVert^2 = q^T G q - 2 q^T b + z^T z, \qquad
+        v = (G + \rho)^{-1} b,
+
+    so that nothing but :math:`b` is computed in the parent's width, and no
+    map of that width is kept for the backward pass.
+
+    The regression is that of the batches *before*: fitted to the batch that
+    it is measured on, it would hide a part of the error from the gradient.
+    Only the first batch, before which there is none, is its own. The power is
+    a running mean that includes the present batch, so that a parent's feature
+    of zeros divides by nothing tiny. Batches that are not finite are not
+    taken up. All that is decided on the device.
 
     Args:
-        source (int): Channels that are regressed.
-        target (int): Channels that they are regressed to.
-        dim (int): Of the channels.
+        source (int): Channels of the child's features.
+        target (int): Channels of the parent's.
+        dim (int): Of the channels, in both.
     """
 
     # Of a new batch.
     MOMENTUM = 0.1
     # Of the mean of what stands on the diagonal.
     RIDGE = 1e-3
+    # Of the parent's features, below which there is nothing to be made.
+    LEAST_POWER = 1e-20
+    # Positions of a map, below which images are taken together.
+    FEW = 32
 
     def __init__(self, source: int, target: int, dim: int):
         super().__init__()
+        self.source = source
+        self.target = target
         self.dim = dim
-        self.register_buffer('square', torch.zeros(source, source))
-        self.register_buffer('cross', torch.zeros(source, target))
-        # Until there is a batch.
-        self.register_buffer('weight',
-                             nn.Linear(source, target).weight.detach())
+        # Sums over rows, and their number.
+        self.register_buffer('power', torch.zeros(()))
+        self.register_buffer('rows', torch.zeros(()))
+        if source != target:
+            self.register_buffer('square', torch.zeros(source, source))
+            self.register_buffer('cross', torch.zeros(source, target))
+
+    def forward(self,
+                q: Tensor,
+                z: Tensor,
+                error: bool = True,
+                inverse: bool = True) -> Tuple[Optional[Tensor], ...]:
+        """Measure, invert, and then learn from a batch.
+
+        Args:
+            q (Tensor): The child's feature.
+            z (Tensor): The parent's, of the same size in space.
+            error (bool): Whether the error is wanted. Defaults to True.
+            inverse (bool): Whether the feature is. Defaults to True.
+
+        Returns:
+            tuple[Tensor | None, Tensor | None]: ``v``, of q's shape and
+            without a gradient, and the mean squared error over the power, a
+            float32 scalar whose gradient reaches ``q``. What is not wanted
+            is None.
+        """
+        if self.source == self.target:
+            v = z if inverse else None
+            return v, self._distance(q, z) if error else None
+        with torch.autocast(q.device.type, enabled=False):
+            return self._regressed(q, z, error, inverse)
+
+    def _distance(self, q: Tensor, z: Tensor) -> Tensor:
+        with torch.autocast(q.device.type, enabled=False):
+            q, z = q.float(), z.detach().float()
+            self._learn(self._summed(z))
+            squares = nn.functional.mse_loss(q, z) * self.target
+            return self._relative(squares)
+
+    def _regressed(self, q: Tensor, z: Tensor, error: bool,
+                   inverse: bool) -> Tuple[Optional[Tensor], ...]:
+        columns = self._columns(q.float())
+        with torch.no_grad():
+            own, target = columns.detach(), self._columns(z.float())
+            batch = self._summed(target, _products(own, own),
+                                 _products(own, target))
+            first = self.rows == 0
+            square = torch.where(first, batch[0], self.square)
+            cross = torch.where(first, batch[1], self.cross)
+            weight = _inverse(square, self.RIDGE) @ cross  # R^T
+            self._learn(batch)
+            made = weight @ target  # b
+            gram = weight @ weight.T  # G
+        v = distance = None
+        if inverse:
+            v = self._restored(_inverse(gram, self.RIDGE) @ made, q)
+        if error:
+            squares = _SquaredDistance.apply(
+                columns, gram, made, _squared(target))
+            distance = self._relative(squares * self.source / q.numel())
+        return v, distance
+
+    def _columns(self, feature: Tensor) -> Tensor:
+        """A feature as matrices (N, C, positions) whose products are cheap:
+        one for each image where maps are large, else one of all images."""
+        if self.dim != 1 or feature.dim() == 2:
+            return feature.flatten(0, -2).T[None]
+        columns = feature.flatten(2)
+        if columns.shape[2] < self.FEW:
+            columns = columns.transpose(0, 1).flatten(1)[None]
+        return columns
+
+    def _restored(self, columns: Tensor, like: Tensor) -> Tensor:
+        if self.dim != 1 or like.dim() == 2:
+            return columns[0].T.reshape(like.shape).to(like.dtype)
+        if len(columns) != len(like) or like[0, 0].numel() < self.FEW:
+            columns = columns[0].unflatten(1, (len(like), -1)).transpose(0, 1)
+        return columns.reshape(like.shape).to(like.dtype)
 
     @torch.no_grad()
-    def fit(self, feature: Tensor, target: Tensor) -> None:
-        """See a batch of both."""
-        with torch.autocast(feature.device.type, enabled=False):
-            q, z = (
-                f.float().movedim(self.dim, -1).flatten(0, -2)
-                for f in (feature, target))
-            for mean, batch in ((self.square, q.T @ q), (self.cross, q.T @ z)):
-                batch /= len(q)
-                all_reduce(batch, 'mean')
-                # The weight does not change with the scale of both.
-                mean.lerp_(batch, self.MOMENTUM)
-            self.weight.copy_(_solved(self.square, self.cross, self.RIDGE).T)
-
-    def regress(self, feature: Tensor) -> Tensor:
-        """To the target's channels."""
-        return self._times(feature, self.weight)
+    def _summed(self, z: Tensor, *products: Tensor) -> List[Tensor]:
+        """A batch's products, power and number of rows, over all processes.
+        """
+        power = _squared(z)
+        parts = (*products, power, power.new_full((),
+                                                  z.numel() // self.target))
+        summed = torch.cat([part.flatten() for part in parts])
+        all_reduce(summed)
+        return [
+            part.view_as(like) for part, like in zip(
+                summed.split([part.numel() for part in parts]), parts)
+        ]
 
     @torch.no_grad()
-    def forward(self, feature: Tensor) -> Tensor:
-        """To the source's channels."""
-        with torch.autocast(feature.device.type, enabled=False):
-            weight = self.weight.float()
-            inverse = _solved(weight.T @ weight, weight.T, self.RIDGE)
-        return self._times(feature, inverse)
+    def _learn(self, batch: List[Tensor]) -> None:
+        finite = sum(part.sum() for part in batch).isfinite()
+        names = ('square', 'cross', 'power', 'rows')[-len(batch):]
+        for name, part in zip(names, batch):
+            mean = getattr(self, name)
+            new = mean.lerp(part, self.MOMENTUM)
+            mean.copy_(torch.where(finite, new, mean))
 
-    def _times(self, feature: Tensor, weight: Tensor) -> Tensor:
-        return F.linear(
-            feature.movedim(self.dim, -1),
-            weight.to(feature.dtype)).movedim(-1, self.dim)
+    def _relative(self, squares: Tensor) -> Tensor:
+        power = self.power / self.rows.clamp(min=self.LEAST_POWER)
+        relative = squares / power.clamp(min=self.LEAST_POWER)
+        return torch.where(power > self.LEAST_POWER, relative, squares * 0)
 
 
-def _solved(square: Tensor, other: Tensor, ridge: float) -> Tensor:
-    """``(square + ridge)^-1 other``."""
+class _SquaredDistance(torch.autograd.Function):
+    """Sum of ``q'Gq - 2q'b + z'z`` over columns; its gradient is 2(Gq - b)."""
+
+    @staticmethod
+    def forward(ctx, q: Tensor, gram: Tensor, made: Tensor,
+                power: Tensor) -> Tensor:
+        half = gram @ q - made
+        ctx.save_for_backward(half)
+        return (q * (half - made)).sum() + power
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        half, = ctx.saved_tensors
+        return 2 * grad * half, None, None, None
+
+
+def _squared(feature: Tensor) -> Tensor:
+    # Not by norm or dot product, which lose digits over millions of values.
+    return feature.square().sum()
+
+
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    """Of the channels of two (N, C, positions), summed over the rest."""
+    zero = one.new_zeros(one.shape[1], other.shape[1])
+    return torch.addbmm(zero, one, other.mT, beta=0)
+
+
+def _inverse(square: Tensor, ridge: float) -> Tensor:
+    """``(square + ridge)^-1`` of a symmetric, positive square."""
     level = (ridge * square.diagonal().mean()).clamp_min(1e-12)
-    return torch.linalg.solve(
-        square + level *
-        torch.eye(len(square), dtype=square.dtype, device=square.device),
-        other)
+    eye = torch.eye(len(square), dtype=square.dtype, device=square.device)
+    # Without a check, for which the host would have to wait.
+    factor, _ = torch.linalg.cholesky_ex(square + level * eye)
+    return torch.cholesky_inverse(factor)

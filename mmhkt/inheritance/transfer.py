@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from mmhkt.utils import one_of
 from .layout import Layout, as_map, as_vector, grid_of, resize
-from .regression import Regression
 
 # What is scaled by one factor.
 SCALES = dict(none='', channel='channel', norm='sample')
@@ -30,10 +29,8 @@ class Transfer(nn.Module):
             ``'none'``, ``'channel'`` (mean and standard deviation of each
             channel over the batch) or ``'norm'`` (of each sample).
             Defaults to ``'none'``.
-        regressed (bool): Whether, in place of the projection, the target's
-            channels are regressed to the source's and the regression is
-            inverted, see :class:`mmhkt.inheritance.Regression`; it is
-            learned by :meth:`fit`. Defaults to False.
+        project (bool): Whether a projection is learned where the widths
+            differ. Defaults to True.
 
     Raises:
         ValueError: If a pooled vector would have to become a map or tokens,
@@ -44,7 +41,7 @@ class Transfer(nn.Module):
                  source: Layout,
                  target: Layout,
                  scale: str = 'none',
-                 regressed: bool = False):
+                 project: bool = True):
         super().__init__()
         self.scale = one_of('Transfer scale', scale, SCALES)
         if source.kind == 'vector' and target.kind != 'vector':
@@ -55,13 +52,8 @@ class Transfer(nn.Module):
         self.source = source
         self.target = target
         self.project = nn.Identity()
-        if source.channels != target.channels:
-            if regressed:
-                self.project = Regression(
-                    target.channels,
-                    source.channels,
-                    dim=1 if target.kind == 'map' else -1)
-            elif target.kind == 'map':
+        if project and source.channels != target.channels:
+            if target.kind == 'map':
                 self.project = nn.Conv2d(
                     source.channels, target.channels, 1, bias=False)
             else:
@@ -79,12 +71,7 @@ class Transfer(nn.Module):
         Returns:
             Tensor: Of the shape of ``like``.
         """
-        fitting = self.project(self.fitted(feature, like))
-        if self.scale == 'channel':
-            return per_channel(fitting, like)
-        if self.scale == 'norm':
-            return per_sample(fitting, like)
-        return fitting
+        return self.scaled(self.project(self.fitted(feature, like)), like)
 
     def fitted(self, feature: Tensor, like: Tensor) -> Tensor:
         """Bring over in space only, with the source's width.
@@ -105,21 +92,12 @@ class Transfer(nn.Module):
             tokens = torch.cat([front, tokens], dim=1)
         return tokens
 
-    def fit(self, feature: Tensor, like: Tensor) -> None:
-        """Learn the regression, where there is one.
-
-        Args:
-            feature (Tensor): In the source's layout.
-            like (Tensor): In the target's.
-        """
-        if isinstance(self.project, Regression):
-            self.project.fit(like, self.fitted(feature, like))
-
-    def regress(self, feature: Tensor) -> Tensor:
-        """Bring a feature in the target's layout to the source's width, by
-        the regression where there is one."""
-        if isinstance(self.project, Regression):
-            return self.project.regress(feature)
+    def scaled(self, feature: Tensor, like: Tensor) -> Tensor:
+        """Bring to the scale of a feature of the same shape."""
+        if self.scale == 'channel':
+            return per_channel(feature, like)
+        if self.scale == 'norm':
+            return per_sample(feature, like)
         return feature
 
     def _front(self, feature: Tensor, count: int) -> Tensor:
@@ -139,7 +117,7 @@ class Transfer(nn.Module):
                 *source.grid, *target.grid))
         if source.channels != target.channels:
             how = ('invert regression'
-                   if isinstance(self.project, Regression) else 'project')
+                   if isinstance(self.project, nn.Identity) else 'project')
             steps.append(f'{how} {source.channels} to {target.channels}')
         if self.scale != 'none':
             steps.append(f'scale of each {SCALES[self.scale]}')

@@ -18,8 +18,8 @@ class AT(Distiller):
 
     Args:
         power (float): Defaults to 2.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'stages'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'stages'``.
     """
 
     default_weights = dict(native=1.0, distillation=1000.0)

@@ -7,8 +7,8 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmhkt.inheritance import Extraction, Site
-from mmhkt.utils import nearest
-from .step import Step
+from mmhkt.utils import nearest, one_of
+from .step import PASSES, Step
 
 
 class Method(BaseModule, metaclass=ABCMeta):
@@ -29,9 +29,14 @@ class Method(BaseModule, metaclass=ABCMeta):
         schedule (Sequence[dict], optional): How weights and intensity change
             while training, see :class:`mmhkt.hooks.TransferHook`. Defaults
             to None: :attr:`default_schedule`.
+        sees (str, optional): Which features of the child it sees, those of
+            its ``'own'`` pass or of the pass with a ``'mixture'`` in it.
+            Defaults to None: of the pass that there is anyway, the own one
+            unless all losses are on the mixture.
 
     Raises:
-        ValueError: If a weight's name is unknown or its value negative.
+        ValueError: If a weight's name is unknown or its value negative, or
+            there is no such pass.
     """
 
     # Whether there has to be a parent.
@@ -45,9 +50,13 @@ class Method(BaseModule, metaclass=ABCMeta):
     def __init__(self,
                  sites=None,
                  weights: Optional[Dict[str, float]] = None,
-                 schedule: Optional[Sequence[dict]] = None):
+                 schedule: Optional[Sequence[dict]] = None,
+                 sees: Optional[str] = None):
         super().__init__()
         name = type(self).__name__
+        if sees is not None:
+            one_of(f'What {name} sees,', sees, PASSES)
+        self.sees = sees
         # What logs call it; numbered where one method is listed twice.
         self.name = name.lower()
         self.sites_wanted = self.default_sites if sites is None else sites
@@ -71,8 +80,16 @@ class Method(BaseModule, metaclass=ABCMeta):
         """The present weight of a loss term."""
         return self.weights[term] * self.factors[term]
 
+    def child_feature(self, step: Step, site: str, call: int = -1) -> Tensor:
+        """The child's feature at a site, of the pass that the method sees."""
+        return step.child_feature(site, call, self.sees)
+
+    def mixes(self) -> bool:
+        """Whether it mixes features on their way through the child now."""
+        return False
+
     def active(self) -> bool:
-        """Whether any loss term beside the native one is computed now."""
+        """Whether the parent is needed now."""
         return any(
             self.weight(term) > 0 for term in self.weights if term != 'native')
 
@@ -103,9 +120,9 @@ class Method(BaseModule, metaclass=ABCMeta):
         self.factors[knob.split('.', 1)[1]] = factor
 
     def turns_off(self) -> bool:
-        """Whether the schedule may turn a loss term off for a while, so that
-        what it learns gets no gradient then (distributed runs must know)."""
-        return any('weights.' in cfg.get('knob', '') for cfg in self.schedule)
+        """Whether something that it learns may get no gradient for a while,
+        because a schedule turns it off (distributed runs must know)."""
+        return bool(self.schedule) and any(True for _ in self.parameters())
 
     def survey(self, dataset: Any) -> None:
         """See the training set before :meth:`connect`.
@@ -135,7 +152,8 @@ class Method(BaseModule, metaclass=ABCMeta):
     def describe(self) -> List[Dict[str, Any]]:
         """One row a site for the pairing table: ``adapter`` (what is done to
         the parent's feature), ``parameters`` (learned in training only) and
-        ``reruns`` (what runs once more beside the one forward pass)."""
+        ``reruns`` (what runs once more beside the one forward pass, if that
+        is the child's own)."""
         return [
             dict(adapter='none', parameters=0, reruns='nothing')
             for _ in self.sites

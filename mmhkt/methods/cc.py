@@ -8,6 +8,7 @@ from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
 from mmhkt.utils import one_of
 from .distiller import PooledDistiller
+from .step import Step
 
 KERNELS = ('differences', 'gaussian', 'bilinear')
 
@@ -36,8 +37,8 @@ class CC(PooledDistiller):
         dim (int): Of the embeddings. Defaults to 128.
         gamma (float): Of the Gaussian kernel. Defaults to 0.4.
         order (int): Of its Taylor series. Defaults to 2.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'head'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'head'``.
 
     Raises:
         ValueError: If the kernel is unknown.
@@ -63,12 +64,19 @@ class CC(PooledDistiller):
             return nn.Identity()
         return Embeddings(site, self.dim)
 
-    def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
-        """Loss of vectors (B, C); C may differ."""
+    def adapt(self, q: Tensor, z: Tensor, i: int, step: Step):
         if self.kernel == 'differences':
-            embedded_q, embedded_z = self.adapters[i](q, z)
-            delta = (embedded_q - embedded_z).abs()
-            return (delta[:-1] * delta[1:]).sum(1).mean()
+            return self.adapters[i](q, z)
+        return q, z
+
+    def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
+        """Loss of vectors (B, C), embedded for the differences; else C may
+        differ."""
+        if self.kernel == 'differences':
+            delta = (q - z).abs()
+            # Of one image, which has no neighbour, the empty sum: 0.
+            neighbours = max(len(delta) - 1, 1)
+            return (delta[:-1] * delta[1:]).sum(1).sum() / neighbours
         return F.mse_loss(self._matrix(q), self._matrix(z))
 
     def _matrix(self, vectors: Tensor) -> Tensor:

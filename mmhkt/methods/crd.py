@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
+from .cc import Embeddings
 from .distiller import PooledDistiller
 from .dkd import single_labels
 from .step import Step
@@ -27,7 +28,8 @@ class CRD(PooledDistiller):
 
     The memory holds two vectors for each training image (51 MB for 50,000);
     it is saved with what only training needs. Negatives are drawn with
-    replacement. In distributed runs all processes keep the same memory.
+    replacement. In distributed runs all processes keep the same memory. A
+    batch that is not finite is not remembered.
 
     Args:
         dim (int): Of the embeddings. Defaults to 128.
@@ -35,8 +37,8 @@ class CRD(PooledDistiller):
         temperature (float): Defaults to 0.07.
         momentum (float): How much of a vector in the memory stays at each
             visit. Defaults to 0.5.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'head'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'head'``.
 
     Raises:
         ValueError: If the training images do not have one label each, or no
@@ -75,17 +77,22 @@ class CRD(PooledDistiller):
         return Contrast(site, self.dim, self.labels, self.temperature,
                         self.momentum)
 
+    def adapt(self, q: Tensor, z: Tensor, i: int, step: Step):
+        return self.adapters[i](q, z)
+
     def distillation(self, q: Tensor, z: Tensor, i: int, step: Step) -> Tensor:
-        """Loss of vectors (B, C); C may differ."""
+        """Loss of embeddings (B, dim)."""
         # Also refuses images whose labels are mixed.
         single_labels(step.data_samples)
+        # From pinned memory, so that the host does not wait for a GPU.
         images = torch.tensor(
             [sample.sample_idx for sample in step.data_samples],
-            device=q.device)
-        return self.adapters[i](q, z, images, self.negatives)
+            pin_memory=q.is_cuda).to(
+                q.device, non_blocking=True)
+        return self.adapters[i].contrast(q, z, images, self.negatives)
 
 
-class Contrast(nn.Module):
+class Contrast(Embeddings):
     """Embeddings, memory and loss.
 
     Args:
@@ -100,9 +107,7 @@ class Contrast(nn.Module):
 
     def __init__(self, site: Site, dim: int, labels: Optional[Tensor],
                  temperature: float, momentum: float):
-        super().__init__()
-        self.child = nn.Linear(site.child_layout.channels, dim)
-        self.parent = nn.Linear(site.parent_layout.channels, dim)
+        super().__init__(site, dim)
         self.temperature = temperature
         self.momentum = momentum
         images = 0 if labels is None else len(labels)
@@ -126,18 +131,17 @@ class Contrast(nn.Module):
                 count=counts[ranks]).items():
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, q: Tensor, z: Tensor, images: Tensor,
-                negatives: int) -> Tensor:
+    def contrast(self, q: Tensor, z: Tensor, images: Tensor,
+                 negatives: int) -> Tensor:
         """The loss.
 
         Args:
-            q (Tensor): The child's feature (B, C).
-            z (Tensor): The parent's feature (B, C').
+            q (Tensor): The child's embeddings (B, dim), of any norm.
+            z (Tensor): The parent's embeddings (B, dim).
             images (Tensor): Number of each image in the training set, (B, ).
             negatives (int): How many for each image.
         """
-        q = F.normalize(self.child(q), dim=1)
-        z = F.normalize(self.parent(z), dim=1)
+        q, z = F.normalize(q, dim=1), F.normalize(z, dim=1)
         chosen = torch.cat(
             [images[:, None],
              self._of_other_classes(images, negatives)],
@@ -159,14 +163,11 @@ class Contrast(nn.Module):
 
     def _loss(self, scores: List[Tensor], images: int) -> Tensor:
         ratios = [(score / self.temperature).exp() for score in scores]
-        if not self.normalisers.any():
-            means = torch.stack([r.detach().mean() for r in ratios])
-            all_reduce(means, 'mean')
-            self.normalisers.copy_(means * images)
+        normalisers = self._normalise(ratios, images)
         negatives = scores[0].shape[1] - 1
         noise, eps = negatives / images, 1e-7
         loss = 0
-        for ratio, normaliser in zip(ratios, self.normalisers.clone()):
+        for ratio, normaliser in zip(ratios, normalisers):
             p = ratio / normaliser
             positive = (p[:, 0] / (p[:, 0] + noise + eps)).log()
             negative = (noise / (p[:, 1:] + noise + eps)).log()
@@ -174,11 +175,48 @@ class Contrast(nn.Module):
         return loss
 
     @torch.no_grad()
+    def _normalise(self, ratios: List[Tensor], images: int) -> Tensor:
+        # Which batch is the first finite one is decided on the device: the
+        # host would have to wait for it.
+        means = torch.stack([ratio.mean() for ratio in ratios])
+        all_reduce(means, 'mean')
+        normalisers = torch.where(self.normalisers > 0, self.normalisers,
+                                  means * images)
+        finite = normalisers.isfinite().all()
+        self.normalisers.copy_(
+            torch.where(finite, normalisers, self.normalisers))
+        return normalisers
+
+    @torch.no_grad()
     def _remember(self, *visited: Tensor) -> None:
         q, z, images = (torch.cat(all_gather(v.contiguous())) for v in visited)
+        finite = q.isfinite().all() & z.isfinite().all()
         for memory, vectors in ((self.child_memory, q), (self.parent_memory,
                                                          z)):
+            kept = memory[images]
             mixed = (
-                self.momentum * memory[images] +
-                (1 - self.momentum) * vectors.to(memory))
-            memory[images] = F.normalize(mixed, dim=1)
+                self.momentum * kept +
+                (1 - self.momentum) * mean_of_each(images, vectors.to(memory)))
+            memory[images] = torch.where(finite, F.normalize(mixed, dim=1),
+                                         kept)
+
+
+def mean_of_each(images: Tensor, vectors: Tensor) -> Tensor:
+    """Give an image that is there several times one vector, their mean.
+
+    Which of several vectors a memory keeps is left open on a GPU, and so it
+    might differ between processes.
+
+    Args:
+        images (Tensor): Number of each image (B, ).
+        vectors (Tensor): Their vectors (B, dim).
+
+    Returns:
+        Tensor: (B, dim), equal to the bit where the image is.
+    """
+    same = images[:, None] == images
+    # In float64 no order of the sum shows after rounding, and no matrix
+    # product is taken in less than float32.
+    sums = same.double() @ vectors.double()
+    means = (sums / same.sum(1, keepdim=True)).to(vectors.dtype)
+    return means[same.byte().argmax(1)]

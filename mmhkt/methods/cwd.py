@@ -22,8 +22,8 @@ class CWD(Distiller):
 
     Args:
         temperature (float): Defaults to 1.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'dense'``: the logits of a segmentation network,
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'dense'``: the logits of a segmentation network,
             the last stage of a classifier.
     """
 
@@ -40,10 +40,9 @@ class CWD(Distiller):
             return nn.Identity()
         return project(child, parent)
 
-    def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
+    def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
         """Loss of maps (B, C, H, W)."""
         q, z = (
-            f.flatten(2).div(self.temperature).log_softmax(2)
-            for f in (self.adapters[i](q), z))
+            f.flatten(2).div(self.temperature).log_softmax(2) for f in (q, z))
         divergence = F.kl_div(q, z, reduction='sum', log_target=True)
         return self.temperature**2 * divergence / (z.shape[0] * z.shape[1])

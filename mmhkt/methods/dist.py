@@ -19,7 +19,7 @@ class DIST(LogitDistiller):
     code's. For ImageNet the paper has T = 1 and weights 2.
 
     Args:
-        temperature, standardise, sites, weights, schedule: See
+        temperature, standardise, sites, weights, schedule, sees: See
             :class:`mmhkt.methods.LogitDistiller`.
     """
 
@@ -34,6 +34,9 @@ class DIST(LogitDistiller):
         return self._uncorrelated(q, z, dim=0)
 
     def _uncorrelated(self, q: Tensor, z: Tensor, dim: int) -> Tensor:
+        if q.shape[dim] == 1:
+            # One value correlates with nothing.
+            return 0 * q.sum()
         q, z = (self.scaled(logits).softmax(1) for logits in (q, z))
         return self.temperature**2 * (1 - correlation(q, z, dim).mean())
 

@@ -16,13 +16,15 @@ class Distiller(Method):
     Each loss term in :attr:`default_weights` is a method of the subclass, of
     the same name, that is given the two features of one site,
 
-    - ``q`` (Tensor): The child's.
-    - ``z`` (Tensor): The parent's, without a gradient.
+    - ``q`` (Tensor): The child's, adapted.
+    - ``z`` (Tensor): The parent's, without a gradient (but for what a method
+      learns on it).
     - ``i`` (int): The number of the site.
     - ``step`` (Step): For those that need the annotations.
 
-    and returns the loss; sites are summed. Losses are computed in float32
-    under mixed precision: sums over maps do not fit into half precision.
+    and returns the loss; sites are summed. Under mixed precision features are
+    adapted in half precision, as the child is computed, but losses in
+    float32: sums over maps do not fit into half precision.
 
     The features are maps (B, C, H, W), the child's resized to the parent's.
     Tokens are folded into maps, without those in front.
@@ -56,14 +58,32 @@ class Distiller(Method):
         return nn.Identity()
 
     def pair(self, step: Step, site: Site) -> Tuple[Tensor, Tensor]:
-        """The two features of a site, as the loss terms take them."""
+        """The two features of a site, as :meth:`adapt` takes them."""
         z = as_map(step.parent_feature(site.parent), site.parent_layout)
-        q = as_map(step.child_feature(site.child), site.child_layout)
+        q = as_map(self.child_feature(step, site.child), site.child_layout)
         return resize(q, z.shape[-2:]), z
 
+    def adapt(self, q: Tensor, z: Tensor, i: int,
+              step: Step) -> Tuple[Tensor, Tensor]:
+        """The two features as the loss terms take them.
+
+        It runs in the training's own precision. Defaults to what is learned
+        at the site, applied to the child's feature.
+
+        Args:
+            q (Tensor): The child's feature.
+            z (Tensor): The parent's feature.
+            i (int): The number of the site.
+            step (Step): The step.
+        """
+        return self.adapters[i](q), z
+
     def pairs(self, step: Step) -> List[Tuple[Tensor, Tensor]]:
-        """The pairs of all sites."""
-        return [self.pair(step, site) for site in self.sites]
+        """The adapted pairs of all sites."""
+        return [
+            self.adapt(*self.pair(step, site), i, step)
+            for i, site in enumerate(self.sites)
+        ]
 
     def describe(self) -> List[Dict[str, Any]]:
         return [
@@ -104,7 +124,8 @@ class PooledDistiller(Distiller):
 
     def pair(self, step: Step, site: Site) -> Tuple[Tensor, Tensor]:
         z = as_vector(step.parent_feature(site.parent), site.parent_layout)
-        return as_vector(step.child_feature(site.child), site.child_layout), z
+        q = as_vector(self.child_feature(step, site.child), site.child_layout)
+        return q, z
 
 
 class LogitDistiller(Distiller):
@@ -119,7 +140,7 @@ class LogitDistiller(Distiller):
             Distillation <https://arxiv.org/abs/2403.01427>`_ (CVPR 2024),
             which recommends a temperature of 2 and, for KD, a weight of 9.
             Defaults to False.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
 
     Raises:
         ValueError: If the temperature is not positive or the parent has
@@ -133,8 +154,10 @@ class LogitDistiller(Distiller):
                  standardise: bool = False,
                  sites=None,
                  weights: Optional[Dict[str, float]] = None,
-                 schedule=None):
-        super().__init__(sites=sites, weights=weights, schedule=schedule)
+                 schedule=None,
+                 sees: Optional[str] = None):
+        super().__init__(
+            sites=sites, weights=weights, schedule=schedule, sees=sees)
         if not temperature > 0:
             raise ValueError(f'The temperature of {type(self).__name__} must '
                              f'be positive, but got {temperature!r}.')
@@ -175,9 +198,7 @@ def project(source: Layout, target: Layout, bias: bool = False) -> nn.Conv2d:
 
 
 def _full_precision(feature: Tensor) -> Tensor:
-    if feature.dtype in (torch.float16, torch.bfloat16):
-        return feature.float()
-    return feature
+    return feature.to(torch.promote_types(feature.dtype, torch.float32))
 
 
 def _describe(site: Site, adapter: nn.Module) -> str:

@@ -1,6 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.inheritance import Site
@@ -26,7 +25,7 @@ class DKD(LogitDistiller):
     resnet110 to resnet32, 6 for WRN and VGG, 8 for resnet32x4 to resnet8x4.
 
     Args:
-        temperature, standardise, sites, weights, schedule: See
+        temperature, standardise, sites, weights, schedule, sees: See
             :class:`mmhkt.methods.LogitDistiller`.
 
     Raises:
@@ -75,8 +74,10 @@ def single_labels(data_samples: list) -> Tensor:
 
 def _others(logits: Tensor, labels: Tensor) -> Tensor:
     """Logits (N, K - 1) of all classes but the target."""
-    mask = F.one_hot(labels, logits.shape[1]).bool()
-    return logits[~mask].view(len(logits), -1)
+    # By number: what a mask selects has to be counted first, for which the
+    # host would wait.
+    others = torch.arange(logits.shape[1] - 1, device=logits.device)
+    return logits.gather(1, others + (others >= labels[:, None]))
 
 
 def _target(logits: Tensor, labels: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
+from .adapter_norm import AdapterNorm
 from .distiller import Distiller, project
 
 
@@ -20,8 +21,8 @@ class FitNet(Distiller):
         relu (bool): Whether the regressor ends with a ReLU. Set it to False
             for parent's features that may be negative (of transformers,
             say). Defaults to True.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'middle'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'middle'``.
     """
 
     default_sites = 'middle'
@@ -34,9 +35,9 @@ class FitNet(Distiller):
     def adapter(self, site: Site) -> nn.Module:
         return Regressor(site, self.relu)
 
-    def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
-        """Loss of maps (B, C, H, W)."""
-        return F.mse_loss(self.adapters[i](q), z)
+    def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
+        """Loss of maps (B, C, H, W), the child's regressed."""
+        return F.mse_loss(q, z)
 
 
 class Regressor(nn.Sequential):
@@ -45,5 +46,5 @@ class Regressor(nn.Sequential):
     def __init__(self, site: Site, relu: bool):
         super().__init__(
             project(site.child_layout, site.parent_layout, bias=True),
-            nn.BatchNorm2d(site.parent_layout.channels),
+            AdapterNorm(site.parent_layout.channels),
             nn.ReLU() if relu else nn.Identity())

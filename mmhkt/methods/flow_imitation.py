@@ -34,7 +34,7 @@ class FlowImitation(Method):
             ``'epe'``.
         gamma (float): Weight of an update relative to the next one's, above
             0 and at most 1. Defaults to 0.8.
-        weights, schedule: See :class:`mmhkt.methods.Method`; the terms are
+        weights, schedule, sees: See :class:`mmhkt.methods.Method`; the terms are
             ``native`` and ``distillation``, 1 each.
 
     Raises:
@@ -49,8 +49,9 @@ class FlowImitation(Method):
                  norm: str = 'epe',
                  gamma: float = 0.8,
                  weights: Optional[Dict[str, float]] = None,
-                 schedule=None):
-        super().__init__(weights=weights, schedule=schedule)
+                 schedule=None,
+                 sees: Optional[str] = None):
+        super().__init__(weights=weights, schedule=schedule, sees=sees)
         self.norm = one_of('norm', norm, NORMS)
         if not 0 < gamma <= 1:
             raise ValueError(
@@ -81,7 +82,7 @@ class FlowImitation(Method):
             return {}
         child, parent = self.flows
         z = step.parent_feature(parent).float()
-        q = step.child_feature(child).float()
+        q = self.child_feature(step, child).float()
         errors = NORMS[self.norm](q - z).flatten(1).mean(1)
         ages = torch.arange(len(errors) - 1, -1, -1, device=errors.device)
         loss = (self.gamma**ages * errors).sum()

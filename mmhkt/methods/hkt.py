@@ -1,7 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from functools import partial
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection, Extraction, Mixture, Site
@@ -61,15 +62,16 @@ class HKT(Method):
     Where widths differ and there are hints, these are the errors
     :math:`\lVert R q - z\rVert^2 / \lVert z\rVert^2` of a linear
     regression :math:`R` to the parent's channels, in the parent's space,
-    where the target :math:`z` stands still. It is that of least squares over
-    the last batches. And :math:`v = R^+ z`, the feature that would be
-    regressed to the parent's best. Without hints
+    where the target :math:`z` stands still, and :math:`v = R^+ z`, the
+    feature that would be regressed to the parent's best, see
+    :class:`mmhkt.inheritance.Regression`. Without hints
     :math:`v` is a projection that is learned by what comes behind it, which
     as a target would ask for what the child cannot make, such as negative
     values after a ReLU.
 
-    Methods that are listed behind this one see the child in its one pass,
-    that with the mixture, unless ``native`` has a weight.
+    A step takes one pass of the child, that with the mixture, as long as
+    ``native`` has no weight; other methods beside this one then see the
+    child in that pass, or in one more of its own with ``sees='own'``.
 
     Args:
         sites (str | Sequence[dict], optional): Defaults to None,
@@ -88,6 +90,8 @@ class HKT(Method):
             ``'weights.<term>'``. Defaults to the weaning.
         as_published (bool): Whether what the settings above leave open is
             the paper's, :attr:`published`. Defaults to False.
+        sees (str, optional): Which features are compared and judged where
+            nothing is mixed, see :class:`mmhkt.methods.Method`.
     """
 
     default_sites = 'stages'
@@ -109,7 +113,8 @@ class HKT(Method):
                  judged: str = 'mixture',
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[Sequence[dict]] = None,
-                 as_published: bool = False):
+                 as_published: bool = False,
+                 sees: Optional[str] = None):
         default_attention = self.default_attention
         if as_published:
             sites = self.published['sites'] if sites is None else sites
@@ -117,7 +122,8 @@ class HKT(Method):
             weights = {**self.published['weights'], **(weights or {})}
             if schedule is None:
                 schedule = self.published['schedule']
-        super().__init__(sites=sites, weights=weights, schedule=schedule)
+        super().__init__(
+            sites=sites, weights=weights, schedule=schedule, sees=sees)
         self.scale = one_of('HKT scale', scale, SCALES)
         self.judged = one_of('HKT judged', judged, ('mixture', 'own'))
         self.attention = {
@@ -126,16 +132,15 @@ class HKT(Method):
             **(attention or {})
         }
         self.mixtures = nn.ModuleList()
-        # Of each site, one a run of its module.
-        self.hints: List[List[Tensor]] = []
+        # Of each site the last step's hint, for the logs.
+        self.errors: List[Tensor] = []
 
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Extraction) -> None:
         _check_child_sites(sites, child.dissection)
-        parent_judges = self.weights['parent_head'] > 0
-        inherits = self.weights['inherited'] > 0
-        hinted = self.weights['hint'] > 0
-        if not (parent_judges or inherits or hinted):
+        wanted = {term: weight > 0 for term, weight in self.weights.items()}
+        if not (wanted['parent_head'] or wanted['inherited']
+                or wanted['hint']):
             raise ValueError(
                 f'{type(self).__name__} with neither "inherited" nor '
                 '"parent_head" nor "hint" inherits nothing; give one of them '
@@ -145,7 +150,7 @@ class HKT(Method):
         if len(last) > 1:
             last = parent.dissection.decisive(
                 last, at=parent.logits_site) or last[-1:]
-        if not inherits and not hinted:
+        if not wanted['inherited'] and not wanted['hint']:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
@@ -153,7 +158,7 @@ class HKT(Method):
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
         self.judged_sites: List[int] = []
-        if parent_judges:
+        if wanted['parent_head']:
             _check_classes(child, parent)
             parent.want(last, rerun=True)
             # Of two that share a parent's feature the later one.
@@ -166,11 +171,11 @@ class HKT(Method):
             Mixture(
                 site,
                 self.attention,
-                to_child=inherits or (
+                to_child=wanted['inherited'] or (
                     i in self.judged_sites and self.judged == 'mixture'),
                 to_parent=i in self.judged_sites,
                 scale=self.scale,
-                hinted=hinted) for i, site in enumerate(sites))
+                hinted=wanted['hint']) for i, site in enumerate(sites))
         first = child.dissection.first(site.child for site in sites)
         self.reruns = 'head' if (
             child.head_site is not None and first == child.dissection.split(
@@ -181,7 +186,8 @@ class HKT(Method):
             dict(
                 adapter=(mixture.transfer or mixture.back).describe(),
                 parameters=sum(p.numel() for p in mixture.parameters()),
-                reruns=self.reruns) for mixture in self.mixtures
+                reruns=self.reruns if self.weights['inherited'] > 0 else
+                'nothing') for mixture in self.mixtures
         ]
 
     def knobs(self) -> List[str]:
@@ -197,6 +203,17 @@ class HKT(Method):
             if mixture.attention and (sites is None or i in sites):
                 mixture.attention.factor = factor
 
+    def weaned(self) -> bool:
+        """Whether every mixture is, for now, the child's own feature."""
+        return all(mixture.weaned for mixture in self.mixtures)
+
+    def mixes(self) -> bool:
+        return self.weight('inherited') > 0 and not self.weaned()
+
+    def active(self) -> bool:
+        return self.mixes() or any(
+            self.weight(term) > 0 for term in ('hint', 'parent_head'))
+
     def statistics(self) -> Dict[str, Tensor]:
         statistics = {}
         for site, mixture in zip(self.sites, self.mixtures):
@@ -207,72 +224,95 @@ class HKT(Method):
                 attention.intensity.detach() * attention.factor)
             for name, value in attention.last.items():
                 statistics[f'{name}.{site.child}'] = value
-        for site, hints in zip(self.sites, self.hints):
-            if hints:
-                statistics[f'error.{site.child}'] = hints[-1]
+        for site, error in zip(self.sites, self.errors):
+            statistics[f'error.{site.child}'] = error
         return statistics
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
-        # Of each site, one after each run of its module.
-        mixed: List[List[Tensor]] = [[] for _ in self.sites]
-        self.hints = [[] for _ in self.sites]
-        hinted = self.weight('hint') > 0
-
-        def hint(i: int, call: int, q: Tensor) -> None:
-            z = step.parent_feature(self.sites[i].parent, call)
-            self.mixtures[i].fit(q, z)
-            if hinted:
-                self.hints[i].append(self.mixtures[i].hint(q, z))
-
-        def mix(i: int, q: Tensor) -> Tensor:
-            z = step.parent_feature(self.sites[i].parent, len(mixed[i]))
-            mixed[i].append(self.mixtures[i](q, z))
-            return mixed[i][-1]
-
-        def inherit(i: int, q: Tensor) -> Tensor:
-            hint(i, len(mixed[i]), q)
-            return mix(i, q)
-
-        def judged(i: int, call: int) -> Tensor:
-            if self.judged == 'mixture' and call < len(mixed[i]):
-                return mixed[i][call]
-            q = step.child_feature(self.sites[i].child, call)
-            return q if self.judged == 'own' else mix(i, q)
-
+        inheritance = Inheriting(self, step)
         losses = {}
-        if self.weight('inherited') > 0:
-            mixers = {
-                site.child: partial(inherit, i)
-                for i, site in enumerate(self.sites)
-            }
-            losses.update(
-                self.weighted('inherited',
-                              step.inherited(f'{self.name}.inherited',
-                                             mixers)))
-        elif hinted:
-            for i, site in enumerate(self.sites):
-                for call in range(self.calls[i]):
-                    hint(i, call, step.child_feature(site.child, call))
-        if hinted:
-            means = [sum(hints) / len(hints) for hints in self.hints]
-            losses.update(self.weighted('hint', dict(loss=sum(means))))
-            # Kept for the logs, without their graphs.
-            self.hints = [[h.detach() for h in hints] for hints in self.hints]
-        if self.weight('parent_head') > 0:
-            features = {}
-            for i in self.judged_sites:
-                site = self.sites[i]
-                features[site.parent] = [
-                    self.mixtures[i].in_parent(
-                        judged(i, call),
-                        step.parent_feature(site.parent, call))
-                    for call in range(self.calls[i])
-                ]
-            losses.update(
-                self.weighted(
-                    'parent_head',
-                    step.judged(f'{self.name}.parent_head', features)))
+        for term in ('inherited', 'hint', 'parent_head'):
+            if self.weight(term) > 0:
+                found = getattr(self, term)(step, inheritance)
+                losses.update(self.weighted(term, found))
         return losses
+
+    def inherited(self, step: Step, at: 'Inheriting') -> Dict[str, Tensor]:
+        """The child's losses on its mixtures, which flow on to its end."""
+        mixers = at.mixers() if self.mixes() else {}
+        return step.inherited(f'{self.name}.inherited', mixers)
+
+    def hint(self, step: Step, at: 'Inheriting') -> Dict[str, Tensor]:
+        """How far the child is from its parent's features, over all sites."""
+        hints = [
+            torch.stack([at.hint(i, call) for call in range(calls)]).mean()
+            for i, calls in enumerate(self.calls)
+        ]
+        self.errors = [hint.detach() for hint in hints]
+        return dict(loss=sum(hints))
+
+    def parent_head(self, step: Step, at: 'Inheriting') -> Dict[str, Tensor]:
+        """The child's losses of what the parent's head makes of mixtures."""
+        given = {}
+        for i in self.judged_sites:
+            site = self.sites[i].parent
+            feature = at.own if self.judged == 'own' else at.mixture
+            given[site] = [
+                self.mixtures[i].in_parent(
+                    feature(i, call), step.parent_feature(site, call))
+                for call in range(self.calls[i])
+            ]
+        return step.judged(f'{self.name}.parent_head', given)
+
+
+class Inheriting:
+    """What has been inherited in a step, by site and call.
+
+    Where the mixtures flow through the child they are made on their way;
+    otherwise of the child's own features, when they are asked for.
+
+    Args:
+        method (HKT): Whose sites they are.
+        step (Step): The step.
+    """
+
+    def __init__(self, method: HKT, step: Step):
+        self._method = method
+        self._step = step
+        # Of each site, call by call, the mixture and the hint.
+        self._met: List[list] = [[] for _ in method.sites]
+
+    def mixers(self) -> Dict[str, Callable]:
+        """What is done to the child's feature at each site on its way."""
+        return {
+            site.child: partial(self._meet, i)
+            for i, site in enumerate(self._method.sites)
+        }
+
+    def own(self, i: int, call: int) -> Tensor:
+        """The child's own feature at site i."""
+        return self._method.child_feature(self._step,
+                                          self._method.sites[i].child, call)
+
+    def mixture(self, i: int, call: int) -> Tensor:
+        """The mixture at site i."""
+        return self._at(i, call)[0]
+
+    def hint(self, i: int, call: int) -> Tensor:
+        """The hint at site i."""
+        return self._at(i, call)[1]
+
+    def _at(self, i: int, call: int) -> tuple:
+        while len(self._met[i]) <= call:
+            self._meet(i, self.own(i, len(self._met[i])))
+        return self._met[i][call]
+
+    def _meet(self, i: int, q: Tensor) -> Tensor:
+        z = self._step.parent_feature(self._method.sites[i].parent,
+                                      len(self._met[i]))
+        hint = self._method.weight('hint') > 0
+        self._met[i].append(self._method.mixtures[i](q, z, hint))
+        return self._met[i][-1][0]
 
 
 def _check_child_sites(sites: List[Site], child: Dissection) -> None:

@@ -21,7 +21,7 @@ class KD(LogitDistiller):
     RepDistiller and mdistiller.
 
     Args:
-        temperature, standardise, sites, weights, schedule: See
+        temperature, standardise, sites, weights, schedule, sees: See
             :class:`mmhkt.methods.LogitDistiller`. For standardised logits
             ``temperature=2, weights=dict(distillation=9.)``.
     """

@@ -7,6 +7,7 @@ from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
 from mmhkt.utils import one_of
 from .distiller import Distiller, project
+from .step import Step
 
 SHAPES = dict(positions=(0, 2, 3), channels=(0, 1))
 
@@ -31,8 +32,8 @@ class MGD(Distiller):
         mask (float): Which part is masked. Defaults to 0.5.
         mask_over (str): What is masked, ``'positions'`` or ``'channels'``.
             Defaults to ``'positions'``.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'last'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'last'``.
 
     Raises:
         ValueError: If the mask is not a part, or of an unknown kind.
@@ -56,10 +57,12 @@ class MGD(Distiller):
     def adapter(self, site: Site) -> nn.Module:
         return Generation(site)
 
-    def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
-        """Loss of maps (B, C, H, W)."""
-        generated = self.adapters[i](q, self._keep)
-        return F.mse_loss(generated, z, reduction='sum') / len(z)
+    def adapt(self, q: Tensor, z: Tensor, i: int, step: Step):
+        return self.adapters[i](q, self._keep), z
+
+    def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
+        """Loss of maps (B, C, H, W), the child's generated."""
+        return F.mse_loss(q, z, reduction='sum') / len(z)
 
     def _keep(self, feature: Tensor) -> Tensor:
         shape = [

@@ -19,8 +19,8 @@ class NST(Distiller):
     benchmarks.
 
     Args:
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'stages'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'stages'``.
     """
 
     default_weights = dict(native=1.0, distillation=50.0)

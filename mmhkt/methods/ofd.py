@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
+from .adapter_norm import AdapterNorm
 from .distiller import Distiller, project
+from .step import Step
 
 
 @METHODS.register_module()
@@ -25,10 +27,11 @@ class OFD(Distiller):
 
     The margins are averaged while training, which the paper names beside
     the way from the parent's batch norms, so that no norm has to be found.
+    Batches that are not finite do not count.
 
     Args:
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'preactivations'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'preactivations'``.
     """
 
     default_sites = 'preactivations'
@@ -37,9 +40,11 @@ class OFD(Distiller):
     def adapter(self, site: Site) -> nn.Module:
         return Connector(site)
 
+    def adapt(self, q: Tensor, z: Tensor, i: int, step: Step):
+        return self.adapters[i](q, z)
+
     def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
         """Loss of maps (B, C, H, W)."""
-        q, z = self.adapters[i](q, z)
         return partial_distance(q, z) / 2**(len(self.sites) - i - 1)
 
 
@@ -59,19 +64,23 @@ class Connector(nn.Module):
         width = site.parent_layout.channels
         convolution = project(site.child_layout, site.parent_layout)
         nn.init.normal_(convolution.weight, std=math.sqrt(2 / width))
-        self.connect = nn.Sequential(convolution, nn.BatchNorm2d(width))
+        self.connect = nn.Sequential(convolution, AdapterNorm(width))
         # Sum and number of the negative responses so far.
         self.register_buffer('negative', torch.zeros(2, width, 1, 1))
 
     def forward(self, q: Tensor, z: Tensor):
         """(B, C_child, H, W), (B, C, H, W) to twice (B, C, H, W)."""
-        return self.connect(q), torch.maximum(z, self._margin(z))
+        q, z = self.connect(q), z.to(self.negative)
+        return q, torch.maximum(z, self._margin(q, z))
 
     @torch.no_grad()
-    def _margin(self, z: Tensor) -> Tensor:
+    def _margin(self, q: Tensor, z: Tensor) -> Tensor:
         below = z < 0
         seen = torch.stack([(z * below).sum((0, 2, 3)),
                             below.sum((0, 2, 3)).to(z)])[..., None, None]
+        # NaN in all processes where either feature is not finite in one of
+        # them; a batch whose step will be skipped is not remembered.
+        seen += 0 * (q.sum(dtype=z.dtype) + z.sum())
         all_reduce(seen)
-        self.negative += seen
+        self.negative += seen.masked_fill(~seen.isfinite().all(), 0)
         return self.negative[0] / self.negative[1].clamp(min=1)

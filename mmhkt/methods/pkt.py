@@ -18,8 +18,8 @@ class PKT(PooledDistiller):
     the weight of 30000.
 
     Args:
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'head'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'head'``.
     """
 
     default_weights = dict(native=1.0, distillation=30000.0)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Extraction, Site
 from mmhkt.registry import METHODS
+from .adapter_norm import AdapterNorm
 from .distiller import Distiller
 from .step import Step
 
@@ -31,8 +32,8 @@ class ReviewKD(Distiller):
     Args:
         width (int): Of the fused features, at most; that of the child's last
             site where it is smaller. Defaults to 512.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'review'``: all stages, and the feature that the
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'review'``: all stages, and the feature that the
             heads are given.
     """
 
@@ -54,6 +55,7 @@ class ReviewKD(Distiller):
         return Fusion(site, self.width, fuse=site is not self.deepest)
 
     def pairs(self, step: Step) -> List[Tuple[Tensor, Tensor]]:
+        # One walk in place of an adaptation at each site.
         pairs, fused = [], None
         for site, fusion in zip(reversed(self.sites), reversed(self.adapters)):
             q, z = self.pair(step, site)
@@ -103,13 +105,13 @@ class Fusion(nn.Module):
         super().__init__()
         self.reduce = nn.Sequential(
             nn.Conv2d(site.child_layout.channels, width, 1, bias=False),
-            nn.BatchNorm2d(width))
+            AdapterNorm(width))
         self.attention = nn.Sequential(
             nn.Conv2d(2 * width, 2, 1), nn.Sigmoid()) if fuse else None
         self.expand = nn.Sequential(
             nn.Conv2d(
                 width, site.parent_layout.channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(site.parent_layout.channels))
+            AdapterNorm(site.parent_layout.channels))
         for layer in (self.reduce[0], self.expand[0]):
             nn.init.kaiming_uniform_(layer.weight, a=1)
 

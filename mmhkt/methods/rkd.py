@@ -19,8 +19,8 @@ class RKD(PooledDistiller):
     paper's.
 
     Args:
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'head'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'head'``.
     """
 
     default_weights = dict(native=1.0, distance=25.0, angle=50.0)
@@ -41,8 +41,10 @@ def distances(vectors: Tensor, eps: float = 1e-12) -> Tensor:
     # The root has no gradient at 0; the diagonal is exactly 0.
     result = squared.clamp(min=eps).sqrt() * (1 - torch.eye(
         len(vectors), dtype=vectors.dtype, device=vectors.device))
-    mean = result[result > 0].mean() if (result > 0).any() else 1
-    return result / mean
+    count = (result > 0).sum()
+    mean = result.sum() / count.clamp(min=1)
+    # Where there is nothing to compare all are 0.
+    return result / mean.masked_fill(count == 0, 1)
 
 
 def angles(vectors: Tensor) -> Tensor:

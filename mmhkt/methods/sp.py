@@ -18,8 +18,8 @@ class SP(Distiller):
     the benchmarks.
 
     Args:
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'last'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'last'``.
     """
 
     default_sites = 'last'

@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from torch import Tensor
@@ -8,12 +8,17 @@ from mmhkt.inheritance import Extraction, Mixer
 
 Losses = Dict[str, Tensor]
 
+# Which passes of the child a method can see.
+PASSES = ('own', 'mixture')
+
 
 class Step:
     """One training step, as a method sees it: child, parent and a batch.
 
-    Everything is computed when it is first asked for, and once: a method
-    that asks for no parent's feature costs no parent forward.
+    The child's first pass runs all of it, whether on its own features or with
+    mixtures; a further one, only what comes behind the first site. Everything
+    is computed when it is first asked for, and once: a method that asks for
+    no parent's feature costs no parent forward.
 
     Args:
         child (Extraction): Of the child.
@@ -30,27 +35,28 @@ class Step:
         self._images = None if parent is None else parent.images
         self.inputs = inputs
         self.data_samples = data_samples
-        self._child_ran = False
+        # Term -> losses of the pass behind it.
+        self._passes: Dict[str, Losses] = {}
+        # The terms behind which the first own and the first mixed pass are.
+        self._terms: Dict[str, str] = {}
         self._parent_inputs: Optional[Tensor] = None
         # Logits behind each loss term, detached, for scores in the logs.
         self.logits: Dict[str, Tensor] = {}
 
     def native(self) -> Losses:
         """The child's losses on its own features."""
-        return self._child_losses('native', {})
+        return self._run('native', {})
 
     def inherited(self, term: str, mixers: Dict[str, Mixer]) -> Losses:
         """The child's losses when the features at some sites are mixtures.
 
-        After :meth:`native` this costs what comes behind the first site;
-        otherwise it is the child's one forward pass.
-
         Args:
             term (str): Name under which its logits are kept.
             mixers (dict[str, Callable]): Child's site -> function of the
-                feature that arrives there.
+                feature that arrives there. Without any these are the child's
+                losses on its own features, from its one own pass.
         """
-        return self._child_losses(term, mixers)
+        return self._run(term, mixers)
 
     def judged(self, term: str, features: Dict[str, List[Tensor]]) -> Losses:
         """The child's losses of the parent's logits on given features.
@@ -63,26 +69,29 @@ class Step:
                 frozen.
         """
         self.run_parent()
-        with self.parent.rerun({
-                site: _given(values)
-                for site, values in features.items()
-        }):
+        given = {site: _one_by_one(of) for site, of in features.items()}
+        with self.parent.rerun(given):
             logits = self.parent.network(self._parent_inputs)
         self.logits[term] = logits.detach()
-        with self.child.rerun({self.child.logits_site: _given([logits])}):
+        with self.child.rerun({self.child.logits_site: _one_by_one([logits])}):
             return self.child.network(
                 self.inputs, self.data_samples, mode='loss')
 
-    def child_feature(self, site: str, call: int = -1) -> Tensor:
-        """The child's own feature, with its graph.
+    def child_feature(self,
+                      site: str,
+                      call: int = -1,
+                      sees: Optional[str] = None) -> Tensor:
+        """The child's feature, as it arrives at a site, with its graph.
 
         Args:
             site (str): The child's site.
             call (int): Of which run of its module. Defaults to -1, the last.
+            sees (str, optional): Of which pass, ``'own'`` or ``'mixture'``.
+                Defaults to None, the first one.
         """
-        if not self._child_ran:
+        if not self._passes or sees == 'own':
             self.native()
-        return self.child.feature(site, call)
+        return self.child.feature(site, call, self._terms.get(sees))
 
     def parent_feature(self, site: str, call: int = -1) -> Tensor:
         """The parent's feature, without a graph.
@@ -112,20 +121,25 @@ class Step:
                 self._parent_inputs = self._images(self.inputs)
                 self.parent.read(self._parent_inputs)
 
-    def _child_losses(self, term: str, mixers: Dict[str, Mixer]) -> Losses:
-        run = self.child.rerun if self._child_ran else self.child.record
+    def _run(self, term: str, mixers: Dict[str, Mixer]) -> Losses:
+        kind = 'mixture' if mixers else 'own'
+        if kind == 'own' and 'own' in self._terms:
+            own = self._terms['own']
+            self.logits[term] = self.logits[own]
+            return self._passes[own]
+        self._terms.setdefault(kind, term)
 
         def keep(logits: Tensor) -> Tensor:
             self.logits[term] = logits.detach()
             return logits
 
-        with run({**mixers, self.child.logits_site: keep}):
-            losses = self.child.network(
+        run = self.child.rerun if self._passes else self.child.record
+        with run({**mixers, self.child.logits_site: keep}, term):
+            self._passes[term] = self.child.network(
                 self.inputs, self.data_samples, mode='loss')
-        self._child_ran = True
-        return losses
+        return self._passes[term]
 
 
-def _given(values: List[Tensor]) -> Mixer:
-    rest = iter(values)
+def _one_by_one(values: List[Tensor]) -> Mixer:
+    rest: Iterator[Tensor] = iter(values)
     return lambda _: next(rest)

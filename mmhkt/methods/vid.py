@@ -24,8 +24,8 @@ class VID(Distiller):
 
     Args:
         start (float): Variance at the start. Defaults to 5.
-        sites, weights, schedule: See :class:`mmhkt.methods.Method`. Sites
-            default to ``'stages'``.
+        sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
+            Sites default to ``'stages'``.
     """
 
     def __init__(self, start: float = 5.0, **kwargs):
@@ -36,9 +36,9 @@ class VID(Distiller):
         return Gaussian(site, self.start)
 
     def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
-        """Loss of maps (B, C, H, W)."""
-        mean, variance = self.adapters[i](q)
-        return 0.5 * ((mean - z)**2 / variance + variance.log()).mean()
+        """Loss of maps (B, C, H, W), the child's being the mean."""
+        variance = self.adapters[i].variance
+        return 0.5 * ((q - z)**2 / variance + variance.log()).mean()
 
 
 class Gaussian(nn.Module):
@@ -56,6 +56,11 @@ class Gaussian(nn.Module):
             torch.full((parent.channels, 1, 1),
                        math.log(math.expm1(start - least))))
 
-    def forward(self, q: Tensor):
-        """(B, C_child, H, W) to mean (B, C, H, W) and variance (C, 1, 1)."""
-        return self.mean(q), F.softplus(self.scale) + self.least
+    @property
+    def variance(self) -> Tensor:
+        """(C, 1, 1)."""
+        return F.softplus(self.scale) + self.least
+
+    def forward(self, q: Tensor) -> Tensor:
+        """(B, C_child, H, W) to the mean (B, C, H, W)."""
+        return self.mean(q)

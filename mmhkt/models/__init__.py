@@ -2,11 +2,11 @@
 from .backbones import *  # noqa: F401,F403
 from .build import build_network
 from .flow import *  # noqa: F401,F403
-from .hereditary_model import HereditaryModel
+from .inheritance import Inheritance
 from .parent import Parent, Renormalise, channel_order_of
 from .tasks import task_of
 
 __all__ = [
-    'HereditaryModel', 'Parent', 'Renormalise', 'build_network',
+    'Inheritance', 'Parent', 'Renormalise', 'build_network',
     'channel_order_of', 'task_of'
 ]

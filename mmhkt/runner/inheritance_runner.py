@@ -10,24 +10,34 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import (MMDistributedDataParallel, convert_sync_batchnorm,
+                            revert_sync_batchnorm)
 from mmengine.optim import OptimWrapper
-from mmengine.runner import BaseLoop, Runner
+from mmengine.registry import MODEL_WRAPPERS
+from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop,
+                             Runner)
 from torch import nn
 
+from mmhkt.datasets import SampleLoader
 from mmhkt.methods import Method
-from mmhkt.models import HereditaryModel, Parent, channel_order_of, task_of
-from mmhkt.registry import METHODS, RUNNERS
+from mmhkt.models import Inheritance, Parent, channel_order_of, task_of
+from mmhkt.registry import LOOPS, METHODS, RUNNERS
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest,
                          private_randomness, read_checkpoint, seed_everything,
                          weights_of)
 from mmhkt.utils.files import replaced
 from . import transfer_part
+from .loops import InheritanceEpochLoop, InheritanceIterLoop
 
 HOOKS_OF_OURS = dict(
     extraction='mmhkt.ExtractionHook',
     transfer='mmhkt.TransferHook',
     mixture='mmhkt.MixtureHook')
+
+OUR_LOOPS = {
+    EpochBasedTrainLoop: InheritanceEpochLoop,
+    IterBasedTrainLoop: InheritanceIterLoop
+}
 
 
 @RUNNERS.register_module()
@@ -44,8 +54,10 @@ class InheritanceRunner(Runner):
       the keys of loaded checkpoints, as in mmengine's ``load_checkpoint``;
     - ``trusted``: whether loaded checkpoints may be read by pickle.
 
-    The parent is built when training begins and not before: to test or to
-    validate, only the plain child is built. Beyond the Runner's own behaviour
+    Its model is the plain child, from the optimiser's constructor to the
+    checkpoint hook. Beside it, from when training begins,
+    :attr:`inheritance` owns what only training needs; to test or to validate
+    there is no parent. Beyond the Runner's own behaviour
 
     - checkpoints hold the plain child, with what only training needs under
       the key ``transfer``, and are written atomically;
@@ -56,55 +68,68 @@ class InheritanceRunner(Runner):
     """
 
     def __init__(self, *args, **kwargs):
-        self._ready = False
+        # What the child is trained with, from when training begins; and the
+        # same, wrapped for a distributed run.
+        self.inheritance: Optional[Inheritance] = None
+        self.trained: Optional[nn.Module] = None
         super().__init__(*args, **kwargs)
 
     # ---------------------------------------------------------------- model
 
     def wrap_model(self, model_wrapper_cfg: Optional[Dict],
                    model: nn.Module) -> nn.Module:
-        """Wrap for distributed runs, once it is known what for.
+        """Bring the child to its device, with the norms that it is trained
+        with. What is wrapped for a distributed run is not the child, but all
+        that is trained, :meth:`connect`."""
+        model = model.to(get_device())
+        if not self.distributed or get_device() == 'cpu':
+            return revert_sync_batchnorm(model)
+        if self.cfg.get('sync_bn') is not None:
+            return convert_sync_batchnorm(model, self.cfg.sync_bn)
+        return model
 
-        The Runner calls this before it knows whether it will train.
+    def connect(self) -> None:
+        """Join the child with its parent and methods, and find its sites.
+
+        :meth:`train` does this itself. The child is the plain one before and
+        after, and the runner's model.
         """
-        if not self._ready:
-            return model.to(get_device())
-        if self.distributed and get_device() == 'cpu':
-            model = revert_sync_batchnorm(model)
-            model_wrapper_cfg = {
-                'type':
-                'MMDistributedDataParallel',
-                'find_unused_parameters':
-                self.cfg.get('find_unused_parameters', False),
-                **(model_wrapper_cfg or {}), 'device_ids':
-                None
-            }
-        return super().wrap_model(model_wrapper_cfg, model)
-
-    def prepare(self, train: bool) -> None:
-        """Make the model what it has to be for training, or for testing.
-
-        :meth:`train`, :meth:`val` and :meth:`test` do this themselves.
-
-        Args:
-            train (bool): Whether the child will be trained: it is then
-                joined with parent and methods.
-        """
-        if self._ready:
+        if self.inheritance is not None:
             return
-        if train:
-            # The data is needed first: an image for the dry run.
-            self._train_loop = self.build_train_loop(self._train_loop)
-            self.model = self.inherit(self.model)
-            if any(method.turns_off() for method in self.model.methods):
-                self.cfg.find_unused_parameters = True
-        self._ready = True
-        self.model = self.wrap_model(
-            self.cfg.get('model_wrapper_cfg'), self.model)
+        # The data is needed first: an image for the dry run.
+        self._train_loop = self.build_train_loop(self._train_loop)
+        self.inheritance = self.inherit(self.model)
+        self.trained = self._wrapped(self.inheritance)
+
+    def _wrapped(self, inheritance: Inheritance) -> nn.Module:
+        cfg = dict(self.cfg.get('model_wrapper_cfg') or {})
+        kind = cfg.pop('type', 'MMDistributedDataParallel')
+        wrapper = MODEL_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+        if wrapper is not MMDistributedDataParallel:
+            raise ValueError(
+                f'model_wrapper_cfg has the type {kind}, which mmhkt cannot '
+                'train with: it would divide or rename the weights of the '
+                'child. Leave the type out, for MMDistributedDataParallel.')
+        if not self.distributed:
+            return inheritance
+        # A parameter that gets no gradient must be looked for: where a
+        # schedule turns a term off, or where the config says so.
+        unused = cfg.pop('find_unused_parameters',
+                         self.cfg.get('find_unused_parameters', False))
+        on_cpu = get_device() == 'cpu'
+        return wrapper(
+            module=inheritance,
+            device_ids=None if on_cpu else [int(os.environ['LOCAL_RANK'])],
+            find_unused_parameters=unused
+            or any(method.turns_off() for method in inheritance.methods),
+            **{
+                'broadcast_buffers': False,
+                **cfg
+            })
 
     def inherit(self,
                 child: nn.Module,
-                image: Optional[torch.Tensor] = None) -> HereditaryModel:
+                image: Optional[torch.Tensor] = None) -> Inheritance:
         """Join child, parent and methods, as the config has them.
 
         Args:
@@ -113,7 +138,7 @@ class InheritanceRunner(Runner):
                 first training image.
 
         Returns:
-            HereditaryModel: What is trained.
+            Inheritance: What the child is trained with.
         """
         # Streams of its own: the child's initial weights and everything drawn
         # later must not depend on what a method draws here.
@@ -128,8 +153,13 @@ class InheritanceRunner(Runner):
                 image = self.example(child)
                 for method in methods:
                     method.survey(self.train_dataloader.dataset)
-            return HereditaryModel(child, parent, methods, image,
-                                   self.cfg.get('task')).to(get_device())
+            compile_cfg = self.cfg.get('compile') or None
+            return Inheritance(
+                child, parent, methods, image, self.cfg.get('task'),
+                {} if compile_cfg is True else compile_cfg).to(get_device())
+
+    def _maybe_compile(self, target: str) -> None:
+        """Nothing: compiled is what lies between the taps, and by those."""
 
     def example(self, child: nn.Module) -> torch.Tensor:
         """The first training image, (1, 3, H, W), as the child gets it."""
@@ -147,20 +177,9 @@ class InheritanceRunner(Runner):
 
     def train(self) -> nn.Module:
         """Launch training; see the Runner."""
-        if self._train_loop is None:
-            return super().train()  # raises the Runner's own error
-        self.prepare(train=True)
+        if self._train_loop is not None:  # else it raises its own error
+            self.connect()
         return super().train()
-
-    def val(self) -> dict:
-        """Launch validation of the child; see the Runner."""
-        self.prepare(train=False)
-        return super().val()
-
-    def test(self) -> dict:
-        """Launch testing of the child; see the Runner."""
-        self.prepare(train=False)
-        return super().test()
 
     def setup_env(self, env_cfg: Dict) -> None:
         """Set up the environment, distributed on CPU too."""
@@ -171,44 +190,52 @@ class InheritanceRunner(Runner):
         super().setup_env(env_cfg)
 
     def build_train_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
-        """Build the loop over batches that depend on the seed alone."""
-        loader = self._train_dataloader
-        if isinstance(loader, dict) and not isinstance(loop, BaseLoop):
-            loader = loader.copy()
-            loader['dataset'] = dict(
-                type='mmhkt.SeededDataset',
-                dataset=loader['dataset'],
-                check=task_of(self.model).check(training=True))
-            loader['sampler'] = dict(
-                type='mmhkt.SeededSampler', sampler=loader['sampler'])
-            self._train_dataloader = loader
-        return super().build_train_loop(loop)
+        """Build the loop over batches that depend on the seed alone.
+
+        Raises:
+            ValueError: If it is neither of mmengine's two.
+        """
+        if isinstance(loop, BaseLoop):
+            return loop
+        loop = dict(loop)
+        by_epoch = loop.pop('by_epoch', True)
+        kind = loop.pop('type', None) or (
+            'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop')
+        known = LOOPS.get(kind) if isinstance(kind, str) else kind
+        if known not in OUR_LOOPS:
+            raise ValueError(
+                f'train_cfg has the type {kind}, which cannot train with a '
+                'parent: its steps are those of the child alone; valid: '
+                'EpochBasedTrainLoop, IterBasedTrainLoop.')
+        self._train_dataloader = self._sampling(
+            self._train_dataloader, training=True, seed=self.seed)
+        return super().build_train_loop({'type': OUR_LOOPS[known], **loop})
 
     def build_val_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
         """Build the loop over checked samples."""
-        self._val_dataloader = self._checked(self._val_dataloader)
+        self._val_dataloader = self._sampling(self._val_dataloader)
         return super().build_val_loop(loop)
 
     def build_test_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
         """Build the loop over checked samples."""
-        self._test_dataloader = self._checked(self._test_dataloader)
+        self._test_dataloader = self._sampling(self._test_dataloader)
         return super().build_test_loop(loop)
 
-    def _checked(self, loader):
-        network = self._hereditary.child if self._hereditary else self.model
-        check = task_of(network).check(training=False)
-        if check is None or not isinstance(loader, dict):
+    def _sampling(self, loader, training: bool = False, seed=None):
+        if not isinstance(loader, dict):
             return loader
-        return {
-            **loader, 'dataset':
-            dict(
-                type='mmhkt.CheckedDataset',
-                dataset=loader['dataset'],
-                check=check)
-        }
+        diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
+        built = self.build_dataloader(
+            loader, seed=self.seed, diff_rank_seed=diff_rank_seed)
+        return SampleLoader.of(
+            built,
+            # Without a common seed of all ranks there is none to repeat.
+            seed=None if diff_rank_seed else seed,
+            check=task_of(self.model).check(training))
 
     def build_optim_wrapper(self, optim_wrapper) -> OptimWrapper:
-        """Build the optimiser.
+        """Build the child's optimiser, as it would be alone, and let it
+        train what the methods learn too, as one more group.
 
         Raises:
             TypeError: If there are several.
@@ -218,6 +245,19 @@ class InheritanceRunner(Runner):
                 built, 'optimizer'):
             raise TypeError('InheritanceRunner trains with one optimiser, '
                             f'but got {type(built).__name__}.')
+        if self.inheritance is not None:
+            groups = built.optimizer.param_groups
+            known = {id(p) for group in groups for p in group['params']}
+            new = {
+                name: p
+                for name, p in self.inheritance.methods.named_parameters()
+                if id(p) not in known
+            }
+            if new:
+                group = dict(params=list(new.values()))
+                if 'param_names' in groups[0]:  # all groups have them, or none
+                    group['param_names'] = list(new)
+                built.optimizer.add_param_group(group)
         return built
 
     def register_default_hooks(self,
@@ -240,22 +280,14 @@ class InheritanceRunner(Runner):
         if fn_name == 'before_train_iter':
             seed_everything(self.seed, self.rank, self.iter)
         super().call_hook(fn_name, **kwargs)
-        if fn_name == 'before_save_checkpoint' and self._hereditary:
+        if fn_name == 'before_save_checkpoint' and self.inheritance:
             # After the hooks, so that nothing is added behind our back.
-            transfer_part.set_aside(kwargs['checkpoint'], self._hereditary,
-                                    self.optim_wrapper.optimizer)
+            transfer_part.set_aside(kwargs['checkpoint'], self.inheritance)
             for state in kwargs['checkpoint'].get('param_schedulers', ()):
                 # A function, as OneCycleLR's state has one, could be read by
                 # pickle only; the scheduler that resumes has its own.
                 for key in [k for k, v in state.items() if callable(v)]:
                     del state[key]
-
-    @property
-    def _hereditary(self) -> Optional[HereditaryModel]:
-        model = self.model
-        if is_model_wrapper(model):
-            model = model.module
-        return model if isinstance(model, HereditaryModel) else None
 
     # ---------------------------------------------------------- checkpoints
 
@@ -295,10 +327,8 @@ class InheritanceRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, self.cfg.get('trusted', False),
                                      map_location)
-        model = self._hereditary
-        if self._resume and model:
-            transfer_part.put_back(checkpoint, model,
-                                   self.optim_wrapper.optimizer)
+        if self._resume and self.inheritance:
+            transfer_part.put_back(checkpoint, self.inheritance)
         if revise_keys is None:
             revise_keys = self.cfg.get('revise_keys', STRIP_MODULE)
         weights = weights_of(checkpoint, revise_keys)
@@ -308,15 +338,13 @@ class InheritanceRunner(Runner):
             checkpoint = dict(state_dict=weights)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
 
-        network = model or (self.model.module
-                            if is_model_wrapper(self.model) else self.model)
         if strict is None:
-            strict = self._resume or model is None
+            strict = self._resume or self.inheritance is None
         if strict:
-            load_strictly(network, checkpoint['state_dict'],
+            load_strictly(self.model, checkpoint['state_dict'],
                           f'The checkpoint "{filename}"')
         else:
-            _load_what_fits(network, checkpoint['state_dict'], self.logger)
+            _load_what_fits(self.model, checkpoint['state_dict'], self.logger)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

@@ -70,7 +70,7 @@ def test_segmentation(tmp_path):
     assert 'do not count' in found['note']
 
     # What it says is what the child, tested, would reach.
-    child = runner.model.child.eval()
+    child = runner.model.eval()
     dataset = runner.val_dataloader.dataset
     with torch.no_grad():
         sample, = child.test_step(

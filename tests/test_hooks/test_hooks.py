@@ -120,7 +120,7 @@ def test_schedule_turns_weights_and_intensity(tmp_path):
         def __call__(self, name, **kwargs):
             self.call_hook(name, **kwargs)
             if name == 'before_train_iter':
-                method = self.runner.model.methods[0]
+                method = self.runner.inheritance.methods[0]
                 seen.append((method.weight('inherited'),
                              [m.attention.factor for m in method.mixtures]))
 

@@ -1,11 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import json
+import uuid
 
 import pytest
 import torch
 from helpers import digits_config, read, run
 from mmengine.hooks import Hook
+from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 
 class Kill(Exception):
@@ -82,7 +86,7 @@ def test_what_is_recorded(whole):
         for step, scores in noted['validations'].items()
     }
     assert noted['parameters'] == sum(p.numel()
-                                      for p in runner.model.child.parameters())
+                                      for p in runner.model.parameters())
     assert noted['extra_parameters'] == 2048
     assert noted['peak_memory'] > 2**20 and noted['step'] > 0
     assert noted['precision'] == 'OptimWrapper'
@@ -196,3 +200,63 @@ def test_checkpoint_can_be_read_without_pickle(whole):
     torch.load(folder / 'child.pth', weights_only=True)
     info = read(folder / 'epoch_3.pth')['message_hub']['runtime_info']
     assert info['record']['batches'] == whole[2]['batches']
+
+
+class Line(BaseModel):
+    """Fits a line and holds, while it does, the memory of a script."""
+
+    def __init__(self, memory):
+        super().__init__()
+        self.line = torch.nn.Linear(1, 1)
+        self.memory = memory
+
+    def forward(self, inputs, mode):
+        self.memory.use()
+        return dict(loss=self.line(inputs).square().mean())
+
+
+class Memory:
+    """A GPU's, with the most that each step holds. 100 are kept throughout."""
+
+    def __init__(self, monkeypatch, steps):
+        self.steps, self.peak = iter(steps), 100
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')  # for the logger
+        monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+        monkeypatch.setattr(
+            'torch.cuda.max_memory_allocated', lambda device=None: self.peak)
+        monkeypatch.setattr('torch.cuda.reset_peak_memory_stats', self.reset)
+        monkeypatch.setattr('mmengine.runner.log_processor.is_cuda_available',
+                            lambda: True)
+
+    def use(self):
+        self.peak = max(self.peak, next(self.steps))
+
+    def reset(self):
+        self.peak = 100
+
+
+def train_line(folder, memory, max_epochs, resume=False, interval=1):
+    Runner(
+        Line(memory),
+        work_dir=str(folder),
+        train_dataloader=DataLoader(
+            [dict(inputs=torch.ones(1))] * 8, batch_size=2),
+        train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+        default_hooks=dict(logger=dict(type='LoggerHook', interval=interval)),
+        custom_hooks=[dict(type='mmhkt.RecordHook')],
+        resume=resume,
+        experiment_name=uuid.uuid4().hex).train()
+    return record(folder)['peak_memory']
+
+
+@pytest.mark.parametrize('interval', [1, 3, 10])
+@pytest.mark.parametrize('steps', [[900, 200, 300, 400], [200, 300, 900, 400]])
+def test_peak_memory_though_the_logger_resets_it(tmp_path, monkeypatch, steps,
+                                                 interval):
+    memory = Memory(monkeypatch, steps)
+    assert train_line(tmp_path, memory, 1, interval=interval) == 900
+    # and when it is resumed, in another process
+    memory.reset()
+    memory.steps = iter([500, 600, 700, 800])
+    assert train_line(tmp_path, memory, 2, resume=True) == 900

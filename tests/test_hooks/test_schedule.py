@@ -1,9 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
+from types import SimpleNamespace
 
 import pytest
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
-from mmhkt.hooks.schedule import Schedule
+from mmhkt.hooks import TransferHook
+from mmhkt.hooks.schedule import Schedule, place
 from mmhkt.methods import HKT, LePoKet
 
 KNOBS = ['intensity', 'weights.native', 'weights.inherited']
@@ -128,3 +131,88 @@ def test_bad_schedules(cfg, words):
         Schedule.from_cfg(cfg, KNOBS, 'HKT')
     for word in words:
         assert word in str(error.value)
+
+
+def training(length, loop=EpochBasedTrainLoop, **state):
+    """A runner in the midst of training, as far as a schedule sees it."""
+    # As loops keep what they have done, without all that builds one.
+    found = loop.__new__(loop)
+    vars(found).update({f'_{name}': value for name, value in state.items()})
+    return SimpleNamespace(train_loop=found, train_dataloader=range(length))
+
+
+def test_place_by_epoch():
+    # Ten epochs of 20 iterations, none of them resumed.
+    for i in (0, 7, 20, 199):
+        runner = training(20, epoch=i // 20, iter=i, max_epochs=10)
+        assert place(runner, i % 20) == (i, *RUN)
+
+
+def test_place_by_iteration():
+    runner = training(
+        20, IterBasedTrainLoop, epoch=0, max_epochs=1, iter=33, max_iters=200)
+    assert place(runner, 33) == (33, *RUN)
+
+
+@pytest.mark.parametrize('cfg', [
+    dict(),
+    dict(rule='cosine', begin=0.2, end=0.9),
+    dict(unit='epoch', begin=1, end=8),
+    dict(unit='epoch'),
+])
+@pytest.mark.parametrize('length', [5, 10, 40, 7])
+def test_goes_on_where_it_was_with_another_batch_size(cfg, length):
+    """Or another number of GPUs: other iterations for as many epochs."""
+    found = schedule(**cfg)
+    for epoch in (2, 5, 9):
+        whole = training(20, epoch=epoch, iter=20 * epoch, max_epochs=10)
+        resumed = training(length, epoch=epoch, iter=20 * epoch, max_epochs=10)
+        before, after = (
+            found.factor(*place(run, 0)) for run in (whole, resumed))
+        assert after == pytest.approx(before, abs=1e-12)
+        if length % 2 == 0:  # and in the middle of the epoch
+            assert found.factor(*place(resumed, length // 2)) == (
+                pytest.approx(found.factor(*place(whole, 10)), abs=1e-12))
+
+
+def test_iterations_are_those_of_the_present_epochs():
+    found = schedule(unit='iter', begin=20, end=60)
+    resumed = training(10, epoch=4, iter=80, max_epochs=10)
+    assert found.factor(*place(resumed, 0)) == 0.5
+
+
+class Method:
+    """Notes what is turned."""
+    schedule = [dict(knob='intensity'), dict(knob='weights.native', start=0)]
+    sites = ()
+
+    def __init__(self):
+        self.turned = []
+
+    def knobs(self):
+        return KNOBS
+
+    def turn(self, *what):
+        self.turned.append(what)
+
+
+def test_the_hook_turns_by_the_place(monkeypatch):
+    method = Method()
+    monkeypatch.setattr('mmhkt.hooks.transfer_hook.hereditary',
+                        lambda runner: SimpleNamespace(methods=[method]))
+    hook = TransferHook()
+    # Resumed at half of the training with twice the batch size.
+    runner = training(10, epoch=5, iter=100, max_epochs=10)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    assert method.turned == [('intensity', 0.5, None),
+                             ('weights.native', 0.0, None)]
+
+
+def test_the_hook_without_methods(monkeypatch):
+    monkeypatch.setattr('mmhkt.hooks.transfer_hook.hereditary',
+                        lambda runner: None)
+    hook = TransferHook()
+    runner = training(10, epoch=0, iter=0, max_epochs=1)
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)

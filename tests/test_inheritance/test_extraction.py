@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import copy
 from collections import Counter
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from torch import nn
 
 from mmhkt.inheritance import Dissection, Extraction
+from mmhkt.inheritance.tape import Tap
 
 CALLS = Counter()
 
@@ -100,7 +102,7 @@ def double(x):
 
 def test_record_keeps_what_was_wanted(net, image, extraction):
     extraction.want(['two', 'body[0]', 'fc'])
-    with extraction.record():
+    with extraction.tapped(), extraction.record():
         logits = net(image)
     assert torch.equal(extraction.feature('fc'), logits)
     one = net.one(image)
@@ -113,7 +115,7 @@ def test_record_keeps_what_was_wanted(net, image, extraction):
 
 def test_record_has_the_graph(net, image, extraction):
     extraction.want(['two'])
-    with extraction.record():
+    with extraction.tapped(), extraction.record():
         net(image)
     extraction.feature('two').sum().backward()
     assert net.one.module[0].weight.grad.abs().sum() > 0
@@ -123,7 +125,7 @@ def test_record_has_the_graph(net, image, extraction):
 def test_record_with_a_mixer_keeps_the_networks_own(net, image, extraction):
     net.eval()
     extraction.want(['two'])
-    with extraction.record({'two': double}):
+    with extraction.tapped(), extraction.record({'two': double}):
         mixed = net(image)
     own = net.two(net.one(image))
     assert torch.allclose(extraction.feature('two'), own)
@@ -133,7 +135,7 @@ def test_record_with_a_mixer_keeps_the_networks_own(net, image, extraction):
 
 def test_forget(net, image, extraction):
     extraction.want(['two'])
-    with extraction.record():
+    with extraction.tapped(), extraction.record():
         net(image)
     extraction.forget()
     with pytest.raises(KeyError):
@@ -144,16 +146,18 @@ def test_rerun_equals_a_full_run_with_the_feature_replaced(
         net, image, extraction):
     net.eval()
     extraction.want(['two'], rerun=True)
-    with extraction.record():
-        net(image)
     new = torch.rand(2, 4, 4, 4)
-    with extraction.rerun({'two': lambda own: new}):
-        found = net(image)
-    assert torch.allclose(found, replaced(net, image, two=new))
-    # what the record holds is not replaced
-    assert torch.allclose(extraction.feature('two'), net.two(net.one(image)))
-    with extraction.rerun({'two': lambda own: own}):
-        found = net(image)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        with extraction.rerun({'two': lambda own: new}):
+            found = net(image)
+        assert torch.allclose(found, replaced(net, image, two=new))
+        # what the record holds is not replaced
+        assert torch.allclose(
+            extraction.feature('two'), net.two(net.one(image)))
+        with extraction.rerun({'two': lambda own: own}):
+            found = net(image)
     assert torch.equal(found, net(image))
 
 
@@ -161,15 +165,15 @@ def test_rerun_at_several_sites(net, image, extraction):
     """The mixture of the first site flows on to the second."""
     net.eval()
     extraction.want(['two', 'three'], rerun=True)
-    with extraction.record():
-        net(image)
-    own = net.two(net.one(image))
-    with extraction.rerun({'three': double, 'two': double}):
-        found = net(image)
-    three = 2 * net.three(2 * own)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        with extraction.rerun({'three': double, 'two': double}):
+            found = net(image)
+        with extraction.record({'three': double, 'two': double}):
+            assert torch.allclose(net(image), found, atol=1e-6)
+    three = 2 * net.three(2 * net.two(net.one(image)))
     assert torch.allclose(found, replaced(net, image, three=three), atol=1e-6)
-    with extraction.record({'three': double, 'two': double}):
-        assert torch.allclose(net(image), found, atol=1e-6)
 
 
 @pytest.mark.parametrize('site, again', [
@@ -184,12 +188,13 @@ def test_rerun_at_several_sites(net, image, extraction):
 def test_nothing_before_the_first_site_runs_again(net, image, extraction, site,
                                                   again):
     extraction.want([site], rerun=True)
-    with extraction.record():
-        net(image)
-    assert CALLS == dict(one=1, two=1, three=1, fc=1)
-    CALLS.clear()
-    with extraction.rerun({site: double}):
-        net(image)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        assert CALLS == dict(one=1, two=1, three=1, fc=1)
+        CALLS.clear()
+        with extraction.rerun({site: double}):
+            net(image)
     assert CALLS == again
 
 
@@ -197,26 +202,28 @@ def test_a_rerun_behind_the_wanted_costs_less(net, image, extraction):
     """Every announced start has its own shortcuts."""
     extraction.want(['one'], rerun=True)
     extraction.want(['fc'], rerun=True)
-    with extraction.record():
-        net(image)
-    CALLS.clear()
-    with extraction.rerun({'fc': double}):
-        net(image)
-    assert not CALLS
-    with extraction.rerun({'one': double, 'fc': double}):
-        net(image)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        CALLS.clear()
+        with extraction.rerun({'fc': double}):
+            net(image)
+        assert not CALLS
+        with extraction.rerun({'one': double, 'fc': double}):
+            net(image)
     assert CALLS == dict(two=1, three=1, fc=1)
 
 
 def test_one_of_several_outputs(net, image, extraction):
     net.eval()
     extraction.want(['body'], rerun=True)
-    with extraction.record():
-        own = net(image)
-    with extraction.rerun({'body[0]': double}):
-        assert torch.equal(net(image), own)
-    with extraction.rerun({'body[2]': double}):
-        found = net(image)
+    with extraction.tapped():
+        with extraction.record():
+            own = net(image)
+        with extraction.rerun({'body[0]': double}):
+            assert torch.equal(net(image), own)
+        with extraction.rerun({'body[2]': double}):
+            found = net(image)
     three = 2 * net.three(net.two(net.one(image)))
     assert torch.allclose(found, replaced(net, image, three=three))
 
@@ -224,20 +231,29 @@ def test_one_of_several_outputs(net, image, extraction):
 @pytest.mark.parametrize('run', ['record', 'rerun'])
 def test_nothing_stays_after_an_exception(net, image, extraction, run):
     extraction.want(['two'], rerun=True)
-    with extraction.record():
-        net(image)
 
     def fails(x):
         raise RuntimeError('mixer')
 
-    net.three.module[1].track_running_stats = False
-    with pytest.raises(RuntimeError, match='mixer'):
-        with getattr(extraction, run)({'two': fails}):
-            assert not bare(net)
-            net(image)
-    assert bare(net)
     norms = [net.one.module[1], net.two.module[1], net.three.module[1]]
+    buffers = [(n, b) for norm in norms for n, b in norm.named_buffers()]
+    norms[2].track_running_stats = False
+    with pytest.raises(RuntimeError, match='mixer'):
+        with extraction.tapped():
+            with extraction.record():
+                net(image)
+            with pytest.raises(RuntimeError, match='mixer'):
+                with getattr(extraction, run)({'two': fails}):
+                    net(image)
+            # The pass is over, the taps are still there.
+            assert not bare(net)
+            assert torch.equal(net(image), net(image))
+            with getattr(extraction, run)({'two': fails}):
+                net(image)
+    assert bare(net)
     assert [n.track_running_stats for n in norms] == [True, True, False]
+    after = [(n, b) for norm in norms for n, b in norm.named_buffers()]
+    assert all(a is b for (_, a), (_, b) in zip(after, buffers))
 
 
 def test_an_exchanged_forward_comes_back(net, image, extraction):
@@ -246,10 +262,12 @@ def test_an_exchanged_forward_comes_back(net, image, extraction):
     calls = []
     net.two.forward = own = lambda x: calls.append(1) or before(x)
     extraction.want(['two'], rerun=True)
-    with extraction.record():
-        net(image)
-    with extraction.rerun({'two': double}):
-        net(image)
+    with extraction.tapped():
+        assert net.two.__dict__['forward'] is not own
+        with extraction.record():
+            net(image)
+        with extraction.rerun({'two': double}):
+            net(image)
     assert net.two.__dict__['forward'] is own and len(calls) == 1
 
 
@@ -258,15 +276,16 @@ def test_rerun_leaves_the_statistics_of_batch_norms(net, image, extraction,
                                                     training):
     net.train(training)
     extraction.want(['one'], rerun=True)
-    with extraction.record():
-        net(image)
-    # the recorded run did move them, as the child's own does
-    counts = [m.num_batches_tracked.item() for m in net.modules()
-              if isinstance(m, nn.BatchNorm2d)]  # yapf: disable
-    assert counts == [int(training)] * 3
-    before = {name: value.clone() for name, value in net.named_buffers()}
-    with extraction.rerun({'one': double}):
-        net(image)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        # the recorded run did move them, as the child's own does
+        counts = [m.num_batches_tracked.item() for m in net.modules()
+                  if isinstance(m, nn.BatchNorm2d)]  # yapf: disable
+        assert counts == [int(training)] * 3
+        before = {name: value.clone() for name, value in net.named_buffers()}
+        with extraction.rerun({'one': double}):
+            net(image)
     for name, value in net.named_buffers():
         assert torch.equal(value, before[name]), name
     assert all(m.track_running_stats for m in net.modules()
@@ -276,10 +295,11 @@ def test_rerun_leaves_the_statistics_of_batch_norms(net, image, extraction,
 def test_rerun_normalises_by_the_batch_while_training(net, image, extraction):
     net.train()
     extraction.want(['one'], rerun=True)
-    with extraction.record():
-        net(image)
-    with extraction.rerun({'one': double}):
-        found = net(image)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        with extraction.rerun({'one': double}):
+            found = net(image)
     one = 2 * extraction.feature('one')
     expected = net.fc(net.pool(net.three(net.two(one))).flatten(1))
     assert torch.allclose(found, expected)
@@ -287,12 +307,13 @@ def test_rerun_normalises_by_the_batch_while_training(net, image, extraction):
 
 def test_direct_calls_of_forward_are_seen(net, image, extraction):
     extraction.want(['fc'], rerun=True)
-    with extraction.record():
-        logits = net(image)
     seen = []
-    handle = net.fc.register_forward_hook(lambda *args: seen.append(1))
-    with extraction.rerun({'fc': double}):
-        assert torch.equal(net(image), 2 * logits)
+    with extraction.tapped():
+        with extraction.record():
+            logits = net(image)
+        handle = net.fc.register_forward_hook(lambda *args: seen.append(1))
+        with extraction.rerun({'fc': double}):
+            assert torch.equal(net(image), 2 * logits)
     # a hook would indeed have missed it
     assert not seen
     handle.remove()
@@ -302,19 +323,20 @@ def test_gradient_of_a_rerun(net, image, extraction):
     """It reaches what was put in, what comes behind and, through the
     record, what came before."""
     extraction.want(['two'], rerun=True)
-    with extraction.record():
-        net(image)
     new = torch.rand(2, 4, 4, 4, requires_grad=True)
-    with extraction.rerun({'two': lambda own: new}):
-        net(image).square().sum().backward()
-    assert new.grad.abs().sum() > 0
-    assert net.three.module[0].weight.grad.abs().sum() > 0
-    assert net.two.module[0].weight.grad is None
-
-    net.zero_grad()
     own = net.two.module[0].weight
-    with extraction.rerun({'two': double}):
-        found = torch.autograd.grad(net(image).square().sum(), own)[0]
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        with extraction.rerun({'two': lambda own: new}):
+            net(image).square().sum().backward()
+        assert new.grad.abs().sum() > 0
+        assert net.three.module[0].weight.grad.abs().sum() > 0
+        assert own.grad is None
+
+        net.zero_grad()
+        with extraction.rerun({'two': double}):
+            found = torch.autograd.grad(net(image).square().sum(), own)[0]
     by_hand = net.fc(net.pool(net.three(2 * net.two(net.one(image))))
                      .flatten(1))  # yapf: disable
     expected = torch.autograd.grad(by_hand.square().sum(), own)[0]
@@ -337,22 +359,24 @@ def test_a_module_that_runs_twice_gives_its_outputs_in_order():
     x = torch.rand(1, 2)
     extraction = Extraction(net, Dissection(net, x, 'child'), None, 'last')
     extraction.want(['last'], rerun=True)
-    with extraction.record():
+    with extraction.tapped(), extraction.record():
         own = net(x)
     assert torch.equal(extraction.feature('last'), own)
     extraction.want(['scale'])
-    with extraction.record():
-        net(x)
+    with extraction.tapped():
+        with extraction.record():
+            net(x)
+        with extraction.rerun({'last': lambda y: y}):
+            assert torch.equal(net(x), own)
     assert torch.allclose(extraction.feature('scale'), net.scale(2 * x))
-    with extraction.rerun({'last': lambda y: y}):
-        assert torch.equal(net(x), own)
+    assert torch.equal(extraction.feature('scale', 0), net.scale(x))
 
 
 def test_unknown_sites(extraction):
     with pytest.raises(ValueError, match='The child has no module "tow"'):
         extraction.want(['tow'])
     with pytest.raises(ValueError, match='The child has no module "tow"'):
-        with extraction.record({'tow': double}):
+        with extraction.tapped(), extraction.record({'tow': double}):
             pass
 
 
@@ -379,13 +403,12 @@ def test_a_site_inside_another():
     assert dissection.last(sites) == 'backbone'
     extraction = Extraction(net, dissection, 'backbone', 'head')
     extraction.want(sites, rerun=True)
-    with extraction.record():
-        net(image)
-    with extraction.rerun({
-            'backbone.0': lambda x: x + 1,
-            'backbone': lambda x: 2 * x
-    }):
-        mixed = net(image)
+    mixers = {'backbone.0': lambda x: x + 1, 'backbone': lambda x: 2 * x}
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        with extraction.rerun(mixers):
+            mixed = net(image)
     inner = net.backbone[0](image) + 1
     torch.testing.assert_close(mixed, net.head(2 * net.backbone[1](inner)))
 
@@ -408,14 +431,17 @@ def test_a_feature_that_is_overwritten_is_refused():
                             'head')
     extraction.want(['conv'], rerun=True)
     extraction.want(['act'])
-    with extraction.record():
-        net(image)
-    assert extraction.feature('act').min() >= 0
-    with pytest.raises(RuntimeError, match='"conv" cannot be a site: a later'):
-        extraction.feature('conv')
-    with pytest.raises(RuntimeError, match='overwrites its output in place'):
-        with extraction.rerun({'conv': lambda x: x}):
+    with extraction.tapped():
+        with extraction.record():
             net(image)
+        assert extraction.feature('act').min() >= 0
+        with pytest.raises(
+                RuntimeError, match='"conv" cannot be a site: a later'):
+            extraction.feature('conv')
+        with pytest.raises(
+                RuntimeError, match='overwrites its output in place'):
+            with extraction.rerun({'conv': lambda x: x}):
+                net(image)
 
 
 @pytest.mark.parametrize('inplace', [False, True])
@@ -425,7 +451,7 @@ def test_what_a_module_is_given(net, image, inplace):
     extraction = Extraction(net, Dissection(net, image, 'child'), 'pool', 'fc')
     site = 'two.module.2@in'
     extraction.want([site, 'two.module.2'])
-    with extraction.record():
+    with extraction.tapped(), extraction.record():
         net(image)
     normed = net.two.module[1](net.two.module[0](net.one(image)))
     assert (normed < 0).any()
@@ -444,3 +470,195 @@ def test_no_input_of_a_module_that_is_given_none(net, image):
         dissection.split('body[0]@in')
     assert dissection.canonical('two@in') == 'two@in'
     assert dissection.layout('two@in').channels == 4
+
+
+# ------------------------------------------------------------ taps and passes
+
+
+def test_taps_are_on_what_is_wanted_and_leave(net, image, extraction):
+    extraction.want(['two', 'body[0]', 'pool@in'])
+    assert bare(net)
+    with extraction.tapped():
+        tapped = [
+            name for name, module in net.named_modules()
+            if isinstance(module.__dict__.get('forward'), Tap)
+        ]
+        assert sorted(tapped) == ['body', 'pool', 'two']
+        before = {n: net.get_submodule(n).forward for n in tapped}
+        for _ in range(2):
+            with extraction.record():
+                net(image)
+        # They stay the same ones: to a compiler they are constants.
+        assert all(net.get_submodule(n).forward is before[n] for n in tapped)
+    assert bare(net)
+    with pytest.raises(KeyError):
+        with extraction.tapped():
+            raise KeyError
+    assert bare(net)
+
+
+def test_between_passes_taps_let_everything_through(net, image, extraction):
+    net.eval()
+    plain = net(image)
+    extraction.want(['two'], rerun=True)
+    with extraction.tapped():
+        assert torch.equal(net(image), plain)
+        with extraction.record({'two': double}):
+            net(image)
+        own = extraction.feature('two')
+        assert torch.equal(net(1 - image), net(1 - image))
+        # Nothing of that has been noted.
+        assert extraction.feature('two') is own
+        extraction.forget()
+        assert torch.equal(net(image), plain)
+
+
+def test_no_pass_without_taps(net, image, extraction):
+    extraction.want(['two'], rerun=True)
+    with pytest.raises(RuntimeError, match='child has no tap.*two.*tapped'):
+        with extraction.record():
+            net(image)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        extraction.want(['three'])
+        with pytest.raises(RuntimeError, match='has no tap at three'):
+            with extraction.record():
+                net(image)
+        with pytest.raises(RuntimeError, match='has no tap at three'):
+            with extraction.rerun({'two': double}):
+                net(image)
+
+
+def test_no_rerun_that_was_not_announced(net, image, extraction):
+    extraction.want(['two'], rerun=True)
+    extraction.want(['one', 'three'])
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        for sites in (['one'], ['one', 'two'], ['three']):
+            with pytest.raises(
+                    RuntimeError,
+                    match='cannot run again from.*'
+                    f'{sites[0]}.*rerun=True'):
+                with extraction.rerun(dict.fromkeys(sites, double)):
+                    net(image)
+
+
+@pytest.mark.parametrize('wanted, runs', [
+    (['one'], dict(one=1)),
+    (['two', 'one'], dict(one=1, two=1)),
+    (['three@in'], dict(one=1, two=1)),
+    (['two.module.1'], dict(one=1, two=1)),
+    (['body'], dict(one=1, two=1, three=1)),
+    (['one', 'fc'], dict(one=1, two=1, three=1, fc=1)),
+])
+def test_a_network_is_stopped_after_the_last_wanted_feature(
+        net, image, extraction, wanted, runs):
+    net.eval()
+    extraction.want(wanted)
+    entered = Counter()
+    for name in ('one', 'two', 'three', 'pool', 'fc'):
+        net.get_submodule(name).register_forward_pre_hook(
+            lambda *_, name=name: entered.update([name]))
+    with extraction.tapped():
+        for _ in range(2):
+            CALLS.clear()
+            extraction.read(image)
+            assert CALLS == runs
+        assert not entered['pool'] or 'fc' in wanted
+        found = [extraction.feature(site) for site in wanted]
+        with extraction.record():
+            net(image)
+        for site, feature in zip(wanted, found):
+            assert torch.equal(extraction.feature(site), feature)
+    assert bare(net)
+
+
+class Loop(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.Linear(3, 3)
+        self.last = nn.Linear(3, 3)
+
+    def forward(self, x):
+        for _ in range(3):
+            x = self.cell(x)
+        return self.last(x)
+
+
+def test_a_stopped_loop_has_run_to_its_end():
+    torch.manual_seed(0)
+    net, x = Loop(), torch.rand(2, 3)
+    extraction = Extraction(net, Dissection(net, x, 'parent'), None, 'last')
+    extraction.want(['cell'])
+    ran = []
+    net.last.register_forward_hook(lambda *_: ran.append(1))
+    with extraction.tapped():
+        extraction.read(x)
+        assert not ran
+        for call in range(3):
+            x = net.cell(x)
+            assert torch.equal(extraction.feature('cell', call), x)
+
+
+def test_a_passes_own_notes(net, image, extraction):
+    """Behind the mixture a pass has features of its own."""
+    net.eval()
+    extraction.want(['one', 'three'])
+    extraction.want(['two'], rerun=True)
+    with extraction.tapped():
+        with extraction.record():
+            net(image)
+        with extraction.rerun({'two': double}, 'doubled'):
+            net(image)
+        with extraction.rerun({'two': lambda x: x + 1}, 'more'):
+            net(image)
+        own = extraction.feature('two')
+        three = net.three(own)
+        assert torch.equal(extraction.feature('three'), three)
+        assert torch.equal(
+            extraction.feature('three', run='doubled'), net.three(2 * own))
+        assert torch.equal(
+            extraction.feature('three', run='more'), net.three(own + 1))
+        # Noted is what arrives at a site, not what leaves it; and what a
+        # pass does not run is that of the first.
+        for run in (None, 'doubled', 'more'):
+            assert torch.equal(extraction.feature('two', run=run), own)
+            assert extraction.feature(
+                'one', run=run) is (extraction.feature('one'))
+        # Of the next step nothing is left.
+        extraction.forget()
+        with extraction.record(name='other'):
+            net(image)
+        assert torch.equal(extraction.feature('three'), three)
+        assert torch.equal(extraction.feature('three', run='doubled'), three)
+
+
+def test_a_copy_of_a_tapped_network_is_a_plain_one(net, image, extraction):
+    """As an average of weights makes it when training begins."""
+    extraction.want(['two'], rerun=True)
+    net.eval()
+    with extraction.tapped():
+        twin = copy.deepcopy(net)
+        assert not any(
+            isinstance(module.__dict__.get('forward'), Tap)
+            for module in twin.modules())
+        assert twin.two.forward.__self__ is twin.two
+        with extraction.record():
+            own = net(image)
+            assert torch.equal(twin(1 - image), net(1 - image))
+        assert len(extraction.tape.notes('own')['two']) == 2
+        with torch.no_grad():
+            for parameter in twin.two.parameters():
+                parameter.zero_()
+        assert torch.equal(net(image), own)
+        assert not torch.equal(twin(image), own)
+        # And a copy of the copy.
+        assert torch.equal(copy.deepcopy(twin)(image), twin(image))
+    assert torch.equal(net(image), own) and bare(net)
+    assert not {id(p)
+                for p in net.parameters()
+                } & {id(p)
+                     for p in twin.parameters()}

@@ -91,13 +91,14 @@ def test_losses_are_bit_equal_without_the_parents_forward(
         cfg = digits_config(tmp_path, f'mmhkt.{method}')
         cfg.parent.update(settings)
         runner = RUNNERS.build(cfg)
-        runner.prepare(train=True)
-        model = runner.model.train()
+        runner.connect()
+        model = runner.inheritance.train()
         calls = counted(model)
         batch = next(iter(runner.train_dataloader))
         with torch.autocast('cpu', torch.bfloat16, enabled=amp):
             data = model.data_preprocessor(batch, training=True)
-            return model(**data, mode='loss'), len(calls)
+            with model.tapped():
+                return model(**data, mode='loss'), len(calls)
 
     plain, plain_calls = losses()
     first, first_calls = losses(cache=str(tmp_path / 'cache'))

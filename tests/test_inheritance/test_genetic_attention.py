@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from sync_helpers import no_sync
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmhkt.inheritance import GeneticAttention
 from mmhkt.registry import MODELS
@@ -366,9 +368,101 @@ def test_what_is_kept_for_the_logs():
     assert set(learnable.last) == {'gate', 'similarity'}
 
 
-def test_half_precision_stays_half():
-    q, v = (x.half() for x in pair(2, 4))
-    assert GeneticAttention('gate')(q, v).dtype == torch.float16
+# ---------------------------------------------------------- half precision
+
+HALF = [(mode, per) for mode in MODES for per in ('sample', 'position')
+        if mode in ('gate', 'learnable') or per == 'sample']
+
+
+@pytest.mark.parametrize('scale', [1., 100., 300.])
+@pytest.mark.parametrize('shape', [(3, 64), (3, 64, 4, 4), (3, 16, 64)])
+@pytest.mark.parametrize('mode, per', HALF)
+def test_half_precision(mode, per, shape, scale):
+    """As in float32, where inner products pass 65,504 by far."""
+    if mode == 'spatial' and len(shape) == 2:
+        pytest.skip('has no positions')
+    torch.manual_seed(0)
+    q, v = (scale * torch.rand(2, *shape)).half()
+    attention = GeneticAttention(
+        mode, gate_per=per, channels=64, gate_gradient=True)
+    expected = attention(q.float(), v.float())
+    q.requires_grad_()
+    with torch.autocast('cpu', dtype=torch.float16):
+        m = attention(q, v)
+        assert m.dtype == torch.float16
+    torch.testing.assert_close(
+        m.float(), expected, rtol=5e-3, atol=5e-3 * scale)
+    m.float().mean().backward()
+    assert q.grad.isfinite().all()
+    assert all(value.isfinite() for value in attention.last.values())
+
+
+def test_a_parents_feature_of_another_precision():
+    q, v = torch.rand(2, 4).half(), torch.rand(2, 4)
+    for mode in ('static', 'gate'):
+        assert GeneticAttention(mode)(q, v).dtype == torch.float16
+        assert GeneticAttention(mode)(v, q).dtype == torch.float32
+
+
+# ------------------------------------------------------------------- weaned
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('training', [True, False])
+def test_weaned_computes_nothing(mode, training):
+    q, v = torch.rand(2, 4, 3, 3), torch.full((2, 4, 3, 3), math.inf)
+    attention = GeneticAttention(mode, channels=4, drop=0.5).train(training)
+    attention(q, q)
+    assert not attention.weaned
+    attention.factor = 0.
+    before = torch.get_rng_state()
+    assert attention.weaned and attention(q, v) is q
+    assert torch.equal(torch.get_rng_state(), before)
+    # Not what it was once.
+    assert attention.last == {}
+    attention.factor = 0.5
+    assert not attention.weaned
+
+
+def test_weaned_by_its_intensity():
+    q, v = pair(2, 4)
+    attention = GeneticAttention('gate', intensity=0.)
+    assert attention.weaned and attention(q, v) is q
+    # What is learned may grow again.
+    assert not GeneticAttention(
+        'static', intensity=0., learn_intensity=True).weaned
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('kwargs', [
+    *(dict(mode=mode) for mode in MODES),
+    dict(mode='gate', gate_per='position', gate_gradient=True),
+    dict(mode='static', learn_intensity=True),
+    dict(mode='static', drop=0.5, random_intensity=True),
+])
+def test_the_host_does_not_wait(kwargs, training):
+    attention = GeneticAttention(channels=4, **kwargs).train(training)
+    q, v = torch.rand(2, 2, 4, 3, 3)
+    q.requires_grad_()
+    with no_sync():
+        attention.factor = 0.5
+        attention(q, v).sum().backward()
+
+
+def test_static_is_one_operation():
+
+    class Operations(TorchDispatchMode):
+        seen = []
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            self.seen.append(operation.overloadpacket)
+            return operation(*args, **(kwargs or {}))
+
+    q, v = torch.rand(2, 2, 4, 3, 3)
+    attention = GeneticAttention('static').train()
+    with Operations() as operations:
+        attention(q, v)
+    assert operations.seen == [torch.ops.aten.lerp]
 
 
 # ------------------------------------------------------------------ as neck

@@ -262,3 +262,30 @@ def test_what_gives_the_scale_gets_no_gradient(scale):
 def test_unknown_scale():
     with pytest.raises(ValueError, match='"chanel".*nearest: channel'):
         Transfer(VECTOR, VECTOR, scale='chanel')
+
+
+# -------------------------------------------------------------------- parts
+
+
+@pytest.mark.parametrize('scale', ['none', 'channel', 'norm'])
+@pytest.mark.parametrize('name', ['vector', 'map', 'tokens', 'cls'])
+def test_its_three_parts_are_the_whole(name, scale):
+    target = wide(LAYOUTS[name], 6)
+    transfer = Transfer(MAP, target, scale)
+    z, like = feature(MAP), feature(target)
+    fitted = transfer.fitted(z, like)
+    axis = 1 if name in ('vector', 'map') else -1
+    assert fitted.shape[axis] == 4 and not fitted.requires_grad
+    assert torch.equal(
+        transfer.scaled(transfer.project(fitted), like), transfer(z, like))
+
+
+def test_without_a_projection_nothing_is_learned():
+    transfer = Transfer(MAP, wide(TOKENS, 6), project=False)
+    assert count(transfer) == 0 and not transfer.state_dict()
+    assert transfer.describe() == 'map to tokens, invert regression 4 to 6'
+    z = feature(MAP)
+    fitted = transfer.fitted(z, feature(wide(TOKENS, 6)))
+    assert torch.equal(fitted, z.flatten(2).transpose(1, 2))
+    # Of equal widths none is lacking.
+    assert Transfer(MAP, TOKENS, project=False).describe() == 'map to tokens'

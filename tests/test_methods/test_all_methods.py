@@ -66,10 +66,10 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
     plain.load_state_dict(exported['state_dict'], strict=True)
     assert same(exported['state_dict'], one['state_dict'])
     images = torch.randn(4, 6 if method in OF_FLOW else 3, 32, 32)
-    runner.model.child.eval()
+    runner.model.eval()
     plain.eval()
     with torch.no_grad():
-        assert torch.equal(plain(images), runner.model.child(images))
+        assert torch.equal(plain(images), runner.model(images))
 
 
 @pytest.mark.parametrize('method', ALL)
@@ -85,7 +85,8 @@ def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
     model.train()
     loader = _loader(tmp_path, method)
     data = model.data_preprocessor(next(iter(loader)), True)
-    losses = model(**data, mode='loss')
+    with model.tapped():
+        losses = model(**data, mode='loss')
     total, _ = model.parse_losses(losses)
     total.backward()
     for name, parameter in model.named_parameters():

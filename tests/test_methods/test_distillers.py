@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from distiller_helpers import ALL, distiller, loss_of, step_of
 from helpers import digits_config, prepared
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -16,7 +17,7 @@ from torch import nn
 from mmhkt.inheritance import Layout, Site
 from mmhkt.methods import (AT, CC, CRD, CWD, DIST, DKD, KD, MGD, NST, OFD, PKT,
                            RKD, SP, VID, FitNet, ReviewKD)
-from mmhkt.methods.crd import Contrast
+from mmhkt.methods.crd import Contrast, mean_of_each
 from mmhkt.methods.ofd import Connector, partial_distance
 from mmhkt.methods.reviewkd import Fusion, hierarchical_context
 
@@ -28,7 +29,7 @@ def golden(shared_data):
         return {name: torch.as_tensor(file[name]) for name in file}
 
 
-def step_of(labels):
+def labelled(labels):
     return SimpleNamespace(
         data_samples=[DataSample().set_gt_label(int(i)) for i in labels])
 
@@ -44,6 +45,14 @@ def connected(method, *pairs):
     return method
 
 
+def features_of(q, z):
+    """A step that has these features, of one site or of several."""
+    q, z = ([f] if isinstance(f, torch.Tensor) else f for f in (q, z))
+    return SimpleNamespace(
+        child_feature=lambda site, *_, **__: q[int(site[1:] or 0)],
+        parent_feature=lambda site, *_, **__: z[int(site[1:] or 0)])
+
+
 def close(loss, expected, rtol=1e-4):
     torch.testing.assert_close(
         loss.squeeze(), expected.squeeze(), rtol=rtol, atol=0)
@@ -51,7 +60,7 @@ def close(loss, expected, rtol=1e-4):
 
 def test_golden_logits(golden):
     q, z = golden['logits_s'], golden['logits_t']
-    step = step_of(golden['labels'])
+    step = labelled(golden['labels'])
     close(KD().distillation(q, z, 0, step), golden['kd_T4'])
     close(KD().distillation(q, z, 0, step), golden['kd_T4_rep'])
     dkd = DKD()
@@ -87,6 +96,7 @@ def test_golden_maps(golden):
     # The loss behind the regressor.
     fitnet = connected(FitNet(), (q.shape, z.shape))
     fitnet.adapters[0] = nn.Identity()
+    q, z = fitnet.adapt(q, z, 0, None)
     close(fitnet.distillation(q, z, 0), golden['fitnet_mse_last'])
 
 
@@ -121,7 +131,7 @@ def test_dkd_is_kd_in_two_parts():
     (equation 7 of the paper), for one image."""
     torch.manual_seed(0)
     q, z = torch.randn(2, 1, 5, dtype=torch.float64)
-    step = step_of([2])
+    step = labelled([2])
     dkd, kd = DKD(temperature=1.), KD(temperature=1.)
     other = 1 - z.softmax(1)[0, 2]
     close(
@@ -135,14 +145,14 @@ def test_dkd_with_a_certain_parent_is_finite():
     q.requires_grad_()
     dkd = DKD(temperature=1.)
     loss = sum(
-        getattr(dkd, term)(q, z, 0, step_of([0]))
+        getattr(dkd, term)(q, z, 0, labelled([0]))
         for term in ('target', 'nontarget'))
     loss.backward()
     assert loss.isfinite() and q.grad.isfinite().all()
 
 
 def test_dkd_refuses_mixed_labels():
-    step = step_of([0, 1])
+    step = labelled([0, 1])
     step.data_samples[0].set_gt_score(torch.rand(5))
     with pytest.raises(ValueError, match='mixup'):
         DKD().target(torch.rand(2, 5), torch.rand(2, 5), 0, step)
@@ -162,8 +172,7 @@ def test_dist_wants_correlation_only():
 def test_dense_logits_are_rows():
     method = KD()
     q, z = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6)
-    step = SimpleNamespace(
-        child_feature=lambda site: q, parent_feature=lambda site: z)
+    step = features_of(q, z)
     site = Site('c', 'p', Layout.of(q.shape, (24, 24)),
                 Layout.of(z.shape, (24, 24)))
     rows_q, rows_z = method.pair(step, site)
@@ -176,10 +185,9 @@ def test_dense_logits_are_rows():
 def test_other_sizes_and_widths(method):
     method = connected(method(), ((2, 4, 8, 8), (2, 6, 4, 4)))
     q, z = torch.randn(2, 4, 8, 8, requires_grad=True), torch.randn(2, 6, 4, 4)
-    step = SimpleNamespace(
-        child_feature=lambda site: q, parent_feature=lambda site: z)
-    pair = method.pair(step, method.sites[0])
-    assert pair[0].shape == (2, 4, 4, 4)
+    step = features_of(q, z)
+    assert method.pair(step, method.sites[0])[0].shape == (2, 4, 4, 4)
+    pair, = method.pairs(step)
     loss = method.distillation(*pair, 0, step)
     loss.backward()
     assert loss.isfinite() and q.grad.abs().sum() > 0
@@ -188,9 +196,7 @@ def test_other_sizes_and_widths(method):
 def test_tokens_are_folded_into_maps():
     method = connected(AT(), ((2, 4, 8, 8), (2, 17, 6)))
     z = torch.randn(2, 17, 6)
-    step = SimpleNamespace(
-        child_feature=lambda site: torch.randn(2, 4, 8, 8),
-        parent_feature=lambda site: z)
+    step = features_of(torch.randn(2, 4, 8, 8), z)
     q, folded = method.pair(step, method.sites[0])
     assert q.shape == (2, 4, 4, 4)
     assert torch.equal(folded[1, :, 1, 2], z[1, 1 + 4 + 2])
@@ -214,10 +220,10 @@ def test_at_power():
 def test_vid_by_hand():
     vid = connected(VID(start=5.), ((2, 3, 1, 1), (2, 3, 1, 1)))
     adapter = vid.adapters[0]
-    _, variance = adapter(torch.randn(2, 3, 1, 1))
-    close(variance, torch.full((3, ), 5.))
+    close(adapter.variance, torch.full((3, ), 5.))
     adapter.mean = nn.Identity()
     q, z = torch.zeros(2, 3, 1, 1), torch.full((2, 3, 1, 1), 2.)
+    q, z = vid.adapt(q, z, 0, None)
     close(vid.distillation(q, z, 0), torch.tensor(.5 * (4 / 5 + math.log(5.))))
     assert {n for n, _ in VID.named_parameters(vid)} >= {'adapters.0.scale'}
 
@@ -228,13 +234,14 @@ def test_cc_kernels():
     adapter = method.adapters[0]
     e = (adapter.child(q) - adapter.parent(z)).abs()
     expected = sum((e[i] * e[i + 1]).sum() for i in range(3)) / 3
-    close(method.distillation(q, z, 0), expected)
+    close(method.distillation(*method.adapt(q, z, 0, None)), expected)
 
     bilinear = connected(CC(kernel='bilinear'), ((4, 3), (4, 5)))
     assert not list(bilinear.adapters.parameters())
     n, m = F.normalize(q, dim=1), F.normalize(z, dim=1)
     close(
-        bilinear.distillation(q, z, 0), (n @ n.T - m @ m.T).pow(2).sum() / 16)
+        bilinear.distillation(*bilinear.adapt(q, z, 0, None)),
+        (n @ n.T - m @ m.T).pow(2).sum() / 16)
     # With enough terms the Taylor series is the kernel itself.
     gaussian = CC(kernel='gaussian', gamma=.4, order=12)
     close(gaussian._matrix(q), torch.exp(-.4 * torch.cdist(n, n)**2))
@@ -254,7 +261,9 @@ def test_mgd_masks():
     method = connected(MGD(mask=0.), (z.shape, z.shape))
     method.adapters[0].generate = nn.Identity()
     q = torch.randn_like(z)
-    close(method.distillation(q, z, 0), (q - z).pow(2).sum() / 2)
+    close(
+        method.distillation(*method.adapt(q, z, 0, None)),
+        (q - z).pow(2).sum() / 2)
     with pytest.raises(ValueError, match='positions'):
         MGD(mask_over='position')
     with pytest.raises(ValueError, match='part'):
@@ -283,7 +292,7 @@ def test_ofd_stages_count_by_halves():
     for adapter in ofd.adapters:
         adapter.connect = nn.Identity()
     q, z = torch.rand(2, 2, 3, 4, 4)
-    losses = [ofd.distillation(q, z, i) for i in range(3)]
+    losses = [ofd.distillation(*ofd.adapt(q, z, i, None), i) for i in range(3)]
     close(losses[1], 2 * losses[0])
     close(losses[2], 4 * losses[0])
 
@@ -314,12 +323,8 @@ def test_review_fuses_from_the_deepest():
         f'c{i}': torch.randn(c, requires_grad=True)
         for i, (c, _) in enumerate(shapes)
     }
-    step = SimpleNamespace(
-        child_feature=q.get,
-        parent_feature={
-            f'p{i}': torch.randn(p)
-            for i, (_, p) in enumerate(shapes)
-        }.get)
+    step = features_of(
+        list(q.values()), [torch.randn(parent) for _, parent in shapes])
     pairs = review.pairs(step)
     assert [tuple(f.shape) for f, _ in pairs] == [(2, 4, 8, 8), (2, 6, 4, 4),
                                                   (2, 7, 1, 1)]
@@ -381,7 +386,7 @@ def test_crd_by_hand():
     images = torch.tensor([1, 2])
     drawn = torch.tensor([[3, 2, 3], [0, 1, 1]])
     module._of_other_classes = lambda images, count: drawn
-    loss = module(q, z, images, 3)
+    loss = module.contrast(*module(q, z), images, 3)
 
     q = F.normalize(module.child(q), dim=1)
     z = F.normalize(module.parent(z), dim=1)
@@ -403,8 +408,49 @@ def test_crd_by_hand():
         close(memory[images], F.normalize(old[images] + vectors, dim=1))
     # Fixed by the first batch.
     normalisers = module.normalisers.clone()
-    module(torch.randn(2, 6), torch.randn(2, 6), images, 3)
+    module.contrast(*torch.randn(2, 2, 8), images, 3)
     assert torch.equal(module.normalisers, normalisers)
+
+
+@pytest.mark.parametrize('images', [[1, 2, 5], [1, 2, 1, 5, 2, 1], [4] * 5])
+def test_crd_remembers_in_any_order(images):
+    """Which of two vectors of one image is written last is left open, and so
+    their mean is, whatever the order of the batch."""
+    module = contrast([0, 0, 1, 1, 0, 1])
+    images = torch.tensor(images)
+    vectors = F.normalize(torch.randn(2, len(images), 8), dim=2)
+    before = module.child_memory.clone(), module.parent_memory.clone()
+    module._remember(*vectors, images)
+    for memory, old, own in zip((module.child_memory, module.parent_memory),
+                                before, vectors):
+        for i in range(6):
+            expected = old[i]
+            if i in images:
+                expected = F.normalize(
+                    old[i] + own[images == i].mean(0), dim=0)
+            torch.testing.assert_close(memory[i], expected)
+    after = module.child_memory.clone(), module.parent_memory.clone()
+    for seed in range(20):
+        order = torch.randperm(
+            len(images), generator=torch.Generator().manual_seed(seed))
+        module.child_memory.copy_(before[0])
+        module.parent_memory.copy_(before[1])
+        module._remember(*vectors[:, order], images[order])
+        assert torch.equal(module.child_memory, after[0])
+        assert torch.equal(module.parent_memory, after[1])
+
+
+def test_crd_gives_an_image_one_vector():
+    torch.manual_seed(0)
+    images = torch.randint(0, 40, (200, ))
+    vectors = torch.randn(200, 128)
+    means = mean_of_each(images, vectors)
+    for i in images.unique():
+        rows = means[images == i]
+        assert torch.equal(rows, rows[:1].expand_as(rows))
+        torch.testing.assert_close(rows[0], vectors[images == i].mean(0))
+    # To the bit where an image is there once.
+    assert torch.equal(mean_of_each(torch.randperm(200), vectors), vectors)
 
 
 def test_crd_numbers_images_of_the_training_set(tmp_path):
@@ -427,7 +473,7 @@ def test_crd_needs_labels():
 PROCESSES = """
 import sys, torch, torch.distributed as dist
 from mmhkt.inheritance import Layout, Site
-from mmhkt.methods.crd import Contrast
+from mmhkt.methods.crd import Contrast, mean_of_each
 from mmhkt.methods.ofd import Connector
 
 dist.init_process_group('gloo')
@@ -439,7 +485,8 @@ contrast = Contrast(site, 8, labels, .07, .5)
 connector = Connector(site)
 q, z = torch.randn(2, 8, 6)
 half = slice(4 * rank, 4 * rank + 4)
-contrast(q[half], z[half], torch.arange(8)[half], 16)
+contrast.contrast(
+    *contrast(q[half], z[half]), torch.arange(8)[half] % 5, 16)
 connector(q[half, :, None, None], z[half, :, None, None])
 torch.save({**contrast.state_dict(), 'negative': connector.negative},
            f'{sys.argv[1]}/{rank}.pth')
@@ -472,7 +519,7 @@ def test_what_is_remembered_is_the_same_in_all_processes(tmp_path):
     single = Contrast(site, 8, torch.arange(12) % 3, .07, .5)
     connector = Connector(site)
     q, z = torch.randn(2, 8, 6)
-    single(q, z, torch.arange(8), 16)
+    single.contrast(*single(q, z), torch.arange(8) % 5, 16)
     connector(q[:, :, None, None], z[:, :, None, None])
     for name in ('child_memory', 'parent_memory'):
         close(states[0][name], getattr(single, name), rtol=1e-5)
@@ -513,18 +560,74 @@ def test_losses_are_float32_under_autocast(tmp_path):
     compare = method.distillation
     method.distillation = lambda q, z, *args: seen.append(
         (q.dtype, z.dtype)) or compare(q, z, *args)
-    with torch.autocast('cpu', dtype=torch.bfloat16):
+    with model.tapped(), torch.autocast('cpu', dtype=torch.bfloat16):
         losses = model(
             torch.randn(4, 3, 32, 32),
-            step_of([0, 1, 2, 3]).data_samples,
+            labelled([0, 1, 2, 3]).data_samples,
             mode='loss')
     assert seen == [(torch.float32, torch.float32)]
     assert losses['sp.distillation.loss'].dtype == torch.float32
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('name', ALL)
+def test_mixed_precision(name, dtype):
+    """What is learned runs in half precision, the losses in float32."""
+    method = distiller(name)
+    layers, terms = [], []
+    for module in method.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(
+                lambda module, args, output: layers.append(output.dtype))
+    for term in (term for term in method.weights if term != 'native'):
+
+        def seen(q, z, *args, loss=getattr(method, term)):
+            terms.extend([q.dtype, z.dtype, torch.is_autocast_enabled('cpu')])
+            return loss(q, z, *args)
+
+        setattr(method, term, seen)
+    # Sums of squares beyond what float16 holds.
+    step = step_of(method, range(4), scale=30.)
+    with torch.autocast('cpu', dtype=dtype):
+        loss = loss_of(method, step)
+    loss.backward()
+    assert set(layers) <= {dtype}
+    assert bool(layers) == any(p.dim() > 1 for p in method.parameters())
+    assert set(terms) == {torch.float32, False}
+    assert loss.dtype == torch.float32 and loss.isfinite()
+    for state in (*method.parameters(), *method.buffers()):
+        assert state.dtype not in (torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_adapters_once_in_the_losses(name):
+    """Each is run once a step, and as in :meth:`adapt`."""
+    method = distiller(name)
+    runs = []
+    for adapter in method.adapters:
+        adapter.register_forward_hook(
+            lambda module, args, output: runs.append(module))
+    loss_of(method, step_of(method, range(4)))
+    assert len(runs) in (0, len(method.adapters))
+    assert len(set(runs)) == len(runs)
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_what_a_method_sees_is_the_tapes(name):
+    """Of which pass a feature is, the method's base decides."""
+    method = distiller(name, sees='mixture')
+    assert method.sees == 'mixture'
+    step, asked = step_of(method, range(4)), []
+    method.child_feature = lambda _, site: asked.append(site) or step.q[site]
+    step.child_feature = None
+    loss_of(method, step)
+    assert sorted(asked) == sorted(step.q)
+
+
 def test_a_list_with_hkt_changes_nothing_else(tmp_path):
     """The native loss enters once, with the first method's weight."""
-    images, samples = torch.randn(4, 3, 32, 32), step_of(range(4)).data_samples
+    images, samples = torch.randn(4, 3, 32,
+                                  32), labelled(range(4)).data_samples
     losses = {}
     for name, method in dict(
             hkt='mmhkt.HKT',
@@ -532,7 +635,8 @@ def test_a_list_with_hkt_changes_nothing_else(tmp_path):
                   dict(type='mmhkt.KD')]).items():
         model = prepared(digits_config(tmp_path, method))
         model.train()
-        losses[name] = model(images, samples, mode='loss')
+        with model.tapped():
+            losses[name] = model(images, samples, mode='loss')
     extra = losses['both'].keys() - losses['hkt'].keys()
     assert extra == {'kd.distillation.loss'}
     for name, value in losses['hkt'].items():
@@ -543,7 +647,9 @@ def test_a_term_of_weight_0_is_not_computed(tmp_path):
     model = prepared(
         digits_config(tmp_path, dict(type='mmhkt.RKD', weights=dict(angle=0))))
     model.methods[0].angle = None
-    losses = model(
-        torch.randn(4, 3, 32, 32), step_of(range(4)).data_samples, mode='loss')
+    images = torch.randn(4, 3, 32, 32)
+    samples = labelled(range(4)).data_samples
+    with model.tapped():
+        losses = model(images, samples, mode='loss')
     assert 'rkd.distance.loss' in losses
     assert 'rkd.angle.loss' not in losses

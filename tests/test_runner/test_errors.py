@@ -10,7 +10,7 @@ from helpers import CONFIGS, arrays, digits_config, run
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmhkt.models import HereditaryModel
+from mmhkt.models import Inheritance
 from mmhkt.utils.config import load_config
 
 PARENT = str(CONFIGS / 'alone/resnet20_digits.py')
@@ -127,7 +127,7 @@ def test_stops_before_the_first_iteration(case, tmp_path, monkeypatch):
     cfg = digits_config(tmp_path / 'run', method)
     if parent is not None:
         cfg.parent = Config(dict(parent=parent(tmp_path))).parent
-    monkeypatch.setattr(HereditaryModel, 'train_step',
+    monkeypatch.setattr(Inheritance, 'train_step',
                         lambda *_: pytest.fail('an iteration was run'))
     with pytest.raises((ValueError, TypeError, FileNotFoundError),
                        match=re.escape(message)):

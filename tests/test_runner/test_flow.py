@@ -8,7 +8,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torchvision.models.optical_flow import raft as torchvision_raft
 
-from mmhkt.models import RAFT, HereditaryModel, build_network
+from mmhkt.models import RAFT, Inheritance, build_network
 from mmhkt.models.flow.torchvision_raft import _checked
 
 
@@ -24,7 +24,9 @@ def test_ours_and_the_checkpoint_law(tmp_path, method):
     """The untouched file fits torchvision's RAFT, with equal flow."""
     cfg = flow_config(tmp_path, method)
     runner = run(cfg)
-    assert isinstance(runner.model, HereditaryModel)
+    assert isinstance(runner.model, RAFT)
+    assert isinstance(runner.inheritance, Inheritance)
+    assert runner.inheritance.child is runner.model
     scalars = runner.message_hub.log_scalars
     term = 'hkt.inherited' if method == 'mmhkt.HKT' else 'native'
     assert {

@@ -25,6 +25,6 @@ def test_precisions(tmp_path, method, wrapper):
     cfg.optim_wrapper.update(wrapper)
     runner = run(cfg)
     assert next(runner.model.parameters()).is_cuda
-    assert runner.model.parent.network.head.fc.weight.is_cuda
+    assert runner.inheritance.parent.network.head.fc.weight.is_cuda
     assert all(
         torch.isfinite(v).all() for v in runner.model.state_dict().values())

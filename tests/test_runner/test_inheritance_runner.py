@@ -9,7 +9,6 @@ import torch
 from helpers import REPO, digits_config, dump, prepared, read, run, same, tool
 from mmengine.registry import MODELS, init_default_scope
 
-from mmhkt.models import HereditaryModel
 from mmhkt.registry import RUNNERS
 
 
@@ -19,7 +18,8 @@ def test_testing_builds_the_plain_child_alone(tmp_path):
     cfg.parent = dict(config='gone.py', checkpoint='gone.pth')
     runner = RUNNERS.build(cfg)
     metrics = runner.test()
-    assert not isinstance(runner.model, HereditaryModel)
+    assert type(runner.model).__name__ == cfg.model.type
+    assert runner.inheritance is None and runner.trained is None
     assert set(metrics) == {'accuracy/top1'}
 
 
@@ -98,15 +98,22 @@ def test_standard_features(tmp_path, method, options):
 def test_paramwise_groups_are_divided_and_resumed(tmp_path):
     options = {
         'optim_wrapper.paramwise_cfg':
-        dict(custom_keys={'mixtures': dict(lr_mult=0.1)})
+        dict(custom_keys={'backbone': dict(lr_mult=0.1)})
     }
     method = 'mmhkt.GatedHKT'
     runner = run(digits_config(tmp_path, method, **options))
     file = read(tmp_path / 'epoch_2.pth')
-    own = len(list(runner.model.child.parameters()))
-    extra = len(runner.model.transfer_parameters())
-    assert len(file['optimizer']['param_groups']) == own
-    assert len(file['transfer']['optimizer']['param_groups']) == extra
+    named = dict(runner.model.named_parameters())
+    groups = file['optimizer']['param_groups']
+    assert len(groups) == len(named)
+    for name, group in zip(named, groups):
+        factor = 0.1 if name.startswith('backbone') else 1
+        assert group['lr'] == pytest.approx(factor * groups[-1]['lr'])
+    # What the methods learn is one more group, at the rate of the config.
+    extra, = file['transfer']['optimizer']['param_groups']
+    assert extra['lr'] == pytest.approx(groups[-1]['lr'])
+    assert len(extra['params']) == len(
+        runner.inheritance.transfer_parameters())
     resumed = run(
         digits_config(
             tmp_path,
@@ -122,10 +129,10 @@ def test_paramwise_groups_are_divided_and_resumed(tmp_path):
 def test_learned_parts_are_clipped_and_trained(tmp_path):
     cfg = digits_config(tmp_path, 'mmhkt.LePoKet')
     runner = RUNNERS.build(cfg)
-    runner.prepare(train=True)
-    before = [p.clone() for p in runner.model.transfer_parameters()]
+    runner.connect()
+    before = [p.clone() for p in runner.inheritance.transfer_parameters()]
     runner.train()
-    after = runner.model.transfer_parameters()
+    after = runner.inheritance.transfer_parameters()
     assert len(after) > 4
     assert all(not torch.equal(a, b) for a, b in zip(before, after))
     optimised = {
@@ -162,12 +169,27 @@ def test_every_backend_gets_losses_and_gates(tmp_path, backend):
     assert wanted <= names
 
 
-def test_child_attributes_are_found_through_the_model(tmp_path):
-    model = prepared(digits_config(tmp_path))
-    assert model.backbone is model.child.backbone
-    assert model.head.num_classes == 10
-    with pytest.raises(AttributeError):
-        model.no_such_thing
+def test_the_runners_model_is_the_plain_child(tmp_path):
+    """From before training to its end, one and the same."""
+    cfg = digits_config(tmp_path)
+    runner = RUNNERS.build(cfg)
+    child, seen = runner.model, []
+    call_hook = runner.call_hook
+
+    def spy(name, **kwargs):
+        seen.append(runner.model)
+        if name == 'before_train_iter':
+            assert runner.trained is runner.inheritance
+        call_hook(name, **kwargs)
+
+    runner.call_hook = spy
+    assert runner.inheritance is None
+    assert runner.train() is child
+    assert all(model is child for model in seen)
+    assert runner.inheritance.child is child
+    assert type(child).__name__ == cfg.model.type
+    assert child.head.num_classes == 10
+    assert not any('forward' in vars(m) for m in child.modules())
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def test_schedule_goes_on_where_it_was(tmp_path):
         type='mmhkt.LePoKet',
         schedule=[dict(knob='intensity', end=4, unit='epoch')])
     runner = run(cfg)
-    attention = runner.model.methods[0].mixtures[0].attention
+    attention = runner.inheritance.methods[0].mixtures[0].attention
     assert attention.factor == pytest.approx(1 - 7 / 16)
 
     cfg = digits_config(tmp_path, cfg.method, resume=True, **options)
@@ -104,7 +104,7 @@ def test_schedule_goes_on_where_it_was(tmp_path):
         call_hook(name, **kwargs)
         if name == 'before_train_iter':
             factors.append(
-                runner.model.methods[0].mixtures[0].attention.factor)
+                runner.inheritance.methods[0].mixtures[0].attention.factor)
 
     runner.call_hook = spy
     runner.train()

@@ -15,7 +15,7 @@ from helpers import REPO, dump, read, run, same
 from mmengine.config import Config
 from seg_helpers import tiny_config, tiny_model, zoo_config
 
-from mmhkt.models import HereditaryModel, build_network
+from mmhkt.models import Inheritance, build_network
 from mmhkt.registry import RUNNERS
 from mmhkt.utils.config import load_config
 
@@ -27,12 +27,17 @@ ALL = [
 
 
 def step_of(cfg):
-    """The model of a config, and a batch to train it with."""
+    """What a config trains, and a batch to train it with."""
     runner = RUNNERS.build(cfg)
-    runner.prepare(train=True)
-    model = runner.model.train()
+    runner.connect()
+    model = runner.inheritance.train()
     batch = next(iter(runner.train_dataloader))
     return model, model.data_preprocessor(batch, True)
+
+
+def losses_of(model, data):
+    with model.tapped():
+        return model(**data, mode='loss')
 
 
 @pytest.mark.parametrize('child, parent', [(16, 8), (8, 16), (8, 32)])
@@ -43,7 +48,7 @@ def test_different_output_strides(tmp_path, child, parent):
             ALL,
             child=tiny_model(stride=child),
             parent=tiny_model(stride=parent, width=8)))
-    total, _ = model.parse_losses(model(**data, mode='loss'))
+    total, _ = model.parse_losses(losses_of(model, data))
     total.backward()
     assert torch.isfinite(total)
     for name, parameter in model.named_parameters():
@@ -64,7 +69,7 @@ def test_parents_head_is_judged_by_the_childs_criterion(tmp_path):
                 weights=dict(parent_head=1)),
             child=tiny_model(stride=8),
             parent=tiny_model(stride=8)))
-    losses = model(**data, mode='loss')
+    losses = losses_of(model, data)
     with torch.no_grad():
         logits = model.parent.network(model.parent.images(data['inputs']))
     labels = torch.stack([s.gt_sem_seg.data[0] for s in data['data_samples']])
@@ -87,7 +92,7 @@ def test_auxiliary_heads_judge_the_childs_own_features(tmp_path, inherit):
             auxiliary=model.child.auxiliary_head.convs).items():
         module.register_forward_hook(
             lambda *_, name=name: calls.update([name]))
-    names = list(model(**data, mode='loss'))
+    names = list(losses_of(model, data))
     assert 'native.aux.loss_ce' in names
     assert ('gatedhkt.inherited.aux.loss_ce' in names) == inherit
     assert ('gatedhkt.parent_head.aux.loss_ce' in names) == inherit
@@ -245,7 +250,7 @@ def test_bad_input(tmp_path, monkeypatch, mistake, method, words):
     cfg = tiny_config(tmp_path, method)
     mistake(cfg)
     if mistake is another_class_count:
-        monkeypatch.setattr(HereditaryModel, 'train_step',
+        monkeypatch.setattr(Inheritance, 'train_step',
                             lambda *_: pytest.fail('an iteration was run'))
     with pytest.raises(ValueError, match=re.escape(words)):
         run(cfg)
@@ -312,7 +317,7 @@ def test_pair(tmp_path, pair):
         zoo_config(tmp_path, child, parent, classes, method=ALL, **options))
     logged = runner.message_hub.log_scalars
     losses = {n: v.data[0] for n, v in logged.items() if 'loss' in n}
-    for method in runner.model.methods:
+    for method in runner.inheritance.methods:
         assert any(n.startswith(f'train/{method.name}.') for n in losses)
     for name, values in losses.items():
         assert len(values) == 2 and np.isfinite(values).all(), name

@@ -64,14 +64,15 @@ def test_predictions_of_another_take_their_place():
     ran = Counter()
     for name, module in child.named_modules():
         module.register_forward_hook(lambda *_, name=name: ran.update([name]))
-    with extraction.record():
-        own = child(**data, mode='loss')
-    assert ran['raft.feature_encoder'] == 1
+    with extraction.tapped():
+        with extraction.record():
+            own = child(**data, mode='loss')
+        assert ran['raft.feature_encoder'] == 1
 
-    flows = parent(data['inputs'])
-    with extraction.rerun({'raft': lambda _: flows}):
-        judged = child(**data, mode='loss')
-    assert ran['raft.feature_encoder'] == 1
+        flows = parent(data['inputs'])
+        with extraction.rerun({'raft': lambda _: flows}):
+            judged = child(**data, mode='loss')
+        assert ran['raft.feature_encoder'] == 1
     assert judged == parent(**data, mode='loss') != own
     judged['loss'].backward()
     assert all(p.grad is not None for p in parent.parameters())

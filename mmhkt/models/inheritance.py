@@ -1,37 +1,40 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from contextlib import ExitStack, contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor, nn
 
-from mmhkt.inheritance import Dissection, Extraction, find_sites
+from mmhkt.inheritance import (Dissection, Extraction, find_sites,
+                               watched_checkpoints)
 from mmhkt.methods import Method, Step
 from .parent import Parent
 from .tasks import Task, task_of
 
 
-class HereditaryModel(BaseModel):
-    """Child, parent and methods as one trainable model.
+class Inheritance(BaseModel):
+    """What a child is trained with: its loss, with all that it inherits.
 
-    Outwardly it is the child: its ``state_dict`` has the child's keys alone,
-    it loads the child's checkpoints, evaluates by the child's own code, and
-    has the child's attributes (so that hooks written for the child find
-    them). What the methods learn is trained with it, and saved by
-    :meth:`transfer_state_dict`. The parent is no submodule: it is neither
-    saved, nor optimised, nor copied.
+    It stands beside the child, which the runner trains, saves and deploys as
+    it is, and owns what only training needs: the parent and the methods with
+    what they learn. In distributed runs it is what is wrapped. The parent is
+    no submodule: it is neither saved, nor optimised, nor copied.
 
     Args:
-        child (BaseModel): The network that will be deployed.
+        child (BaseModel): The network that will be deployed, after every
+            conversion of its modules (SyncBN).
         parent (Parent, optional): Where the methods need one.
         methods (Sequence[Method]): How the child inherits.
         image (Tensor): A batch of images (B, 3, H, W) as the child's data
             preprocessor makes them, for one dry run of both networks.
         task (dict, optional): Settings of the child's task. Defaults to None.
+        compile_cfg (dict, optional): Arguments of ``torch.compile`` for the
+            child. Defaults to None: it is not compiled.
 
     Raises:
         ValueError: If a site does not exist or cannot be aligned, or a method
-            lacks its parent.
+            lacks its parent or the pass that it is to see.
     """
 
     def __init__(self,
@@ -39,15 +42,16 @@ class HereditaryModel(BaseModel):
                  parent: Optional[Parent],
                  methods: Sequence[Method],
                  image: Tensor,
-                 task: Optional[dict] = None):
+                 task: Optional[dict] = None,
+                 compile_cfg: Optional[dict] = None):
         super().__init__(data_preprocessor=child.data_preprocessor)
         self.child = child
         self.task = task_of(child, task)
         # In a tuple, so that torch does not register it.
         self._parent = (parent, )
         self.methods = nn.ModuleList(methods)
+        self.compile_cfg = compile_cfg
         _number(self.methods)
-        self._register_state_dict_hook(_keep_child_only)
         self._dissect(image)
 
     @property
@@ -61,7 +65,6 @@ class HereditaryModel(BaseModel):
         parent = None
         if self.parent is not None:
             self.task.match(self.parent.network)
-            # Held by the parent, which copies of this model share.
             parent = self.parent.extraction = _extraction(
                 task_of(self.parent.network), self.parent.images(image),
                 'parent')
@@ -75,12 +78,35 @@ class HereditaryModel(BaseModel):
                 if method.sites_wanted is not None:
                     sites = find_sites(method.sites_wanted, child, parent)
             method.connect(sites, child, parent)
+        for method in self.methods:
+            if method.sees == 'mixture' and not any(m.mixes()
+                                                    for m in self.methods):
+                raise ValueError(
+                    f'{type(method).__name__} is to see the mixture, but no '
+                    'method in the list mixes: add mmhkt.HKT, say, or leave '
+                    "sees='mixture' out.")
+
+    @contextmanager
+    def tapped(self) -> Iterator:
+        """Put the taps on child and parent: within this it can be trained.
+
+        The plain child is without them before and after.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(self._extraction.tapped(self.compile_cfg))
+            tapes = [self._extraction.tape]
+            if self.parent is not None:
+                stack.enter_context(self.parent.extraction.tapped())
+                tapes.append(self.parent.extraction.tape)
+            stack.enter_context(watched_checkpoints(tapes))
+            yield
 
     def forward(self,
                 inputs: Tensor,
                 data_samples: Optional[list] = None,
                 mode: str = 'tensor') -> Any:
-        """The child's forward; in mode ``'loss'`` with what is inherited."""
+        """The loss with what is inherited; in other modes the child's own
+        forward."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         return self.child(inputs, data_samples, mode=mode)
@@ -95,12 +121,21 @@ class HereditaryModel(BaseModel):
         losses = {}
         if any(m.needs_parent and m.active() for m in self.methods):
             step.run_parent()
-        if self.methods[0].weight('native') > 0:
-            losses.update(self.methods[0].weighted('native', step.native()))
+        native = self.methods[0].weight('native') > 0
+        mixing = [method for method in self.methods if method.mixes()]
+        # The first pass is the whole one.
+        if native or len(mixing) != 1 or any(m.sees == 'own'
+                                             for m in self.methods):
+            own = step.native()
+            if native:
+                losses.update(self.methods[0].weighted('native', own))
+        found = {}
+        for method in sorted(self.methods, key=lambda m: m not in mixing):
+            found[method] = method(step)
         for method in self.methods:
             losses.update({
                 f'{method.name}.{key}': value
-                for key, value in method(step).items()
+                for key, value in found[method].items()
             })
         for term, logits in step.logits.items():
             score = self.task.score(logits, data_samples)
@@ -109,21 +144,9 @@ class HereditaryModel(BaseModel):
         step.forget()
         return losses
 
-    def val_step(self, data: Any) -> list:
-        """The child's own."""
-        return self.child.val_step(data)
-
-    def test_step(self, data: Any) -> list:
-        """The child's own."""
-        return self.child.test_step(data)
-
-    def init_weights(self) -> None:
-        """Initialise the child as it would be alone."""
-        self.child.init_weights()
-
-    def get_layer_depth(self, param_name: str) -> Tuple[int, int]:
-        """The child's own, for learning rates that decay by layer."""
-        return self.child.get_layer_depth(param_name.removeprefix('child.'))
+    def parse_losses(self, losses: Dict[str, Tensor]) -> tuple:
+        """The child's own: the sum that is minimised, and what is logged."""
+        return self.child.parse_losses(losses)
 
     def transfer_parameters(self) -> List[nn.Parameter]:
         """What only training needs."""
@@ -140,6 +163,8 @@ class HereditaryModel(BaseModel):
                        'adapter', 'extra parameters'):
             table.add_column(column, no_wrap=column in ('child', 'parent'))
         notes = [f'native loss x {self.methods[0].weights["native"]:g}']
+        sees_own = self.methods[0].weights['native'] > 0 or any(
+            method.sees == 'own' for method in self.methods)
         for method in self.methods:
             rows = method.describe()
             for site, row in zip(method.sites, rows):
@@ -148,7 +173,7 @@ class HereditaryModel(BaseModel):
                               str(site.parent_layout), row['adapter'],
                               f'{row["parameters"]:,}')
             reruns = dict.fromkeys(row['reruns'] for row in rows)
-            if method is self.methods[0] and method.weights['native'] == 0:
+            if not sees_own:
                 # Its pass is the child's one.
                 reruns = ['nothing'] if rows else []
             notes += [f'{method.name} runs once more: {r}' for r in reruns]
@@ -164,41 +189,6 @@ class HereditaryModel(BaseModel):
         if self.parent is not None:
             self.parent._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
-
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        # The counterpart of _keep_child_only: a plain child's keys come in.
-        # What only training needs is not in there and stays as it is.
-        for key in [k for k in state_dict if k.startswith(prefix)]:
-            state_dict[f'{prefix}child.{key[len(prefix):]}'] = state_dict.pop(
-                key)
-        for name, module in self.named_children():
-            if name != 'child':
-                module.state_dict(
-                    destination=state_dict, prefix=f'{prefix}{name}.')
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            # '_modules' is not there yet while unpickling or copying.
-            child = self.__dict__.get('_modules', {}).get('child')
-            if child is None:
-                raise
-            return getattr(child, name)
-
-
-def _keep_child_only(model: HereditaryModel, state_dict: dict, prefix: str,
-                     local_metadata: dict) -> None:
-    metadata = getattr(state_dict, '_metadata', {})
-    for entries in (state_dict, metadata):
-        for key in [k for k in entries if k.startswith(prefix)]:
-            value = entries.pop(key)
-            name = key[len(prefix):]
-            if name.startswith('child.'):
-                entries[prefix + name[len('child.'):]] = value
-            elif name == 'child':  # of the metadata
-                entries[prefix[:-1]] = value
 
 
 def _extraction(task: Task, image: Tensor, role: str) -> Extraction:
