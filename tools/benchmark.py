@@ -127,8 +127,8 @@ def measure_methods(runner, plan, iters: int, warmup: int) -> dict:
             runner.cfg.method = entry.cfg.method
             inheritance = runner.inherit(copy.deepcopy(child))
             steps[entry.name] = step_of(runner, inheritance)
-            extra[entry.name] = sum(
-                p.numel() for p in inheritance.transfer_parameters())
+            extra[entry.name] = sum(p.numel()
+                                    for p in inheritance.transfer_parameters())
             stack.enter_context(inheritance.tapped())
         medians = timed(runner, steps, iters, warmup)
     reference = medians[plan.reference]

@@ -258,8 +258,8 @@ class Dissection:
 
         def runs_again(overwriter):
             parts = overwriter.split('.')
-            return not names.intersection(
-                '.'.join(parts[:i + 1]) for i in range(len(parts)))
+            return not names.intersection('.'.join(parts[:i + 1])
+                                          for i in range(len(parts)))
 
         while True:
             lost = {
@@ -322,9 +322,7 @@ class Dissection:
 
     def unaffected(self, sites: Iterable[str]) -> List[str]:
         """The modules that return the same whatever stands at some sites."""
-        return [
-            name for name, at in self.influence(sites).items() if not at
-        ]
+        return [name for name, at in self.influence(sites).items() if not at]
 
     def decisive(self, sites: Sequence[str], at: str) -> List[str]:
         """Those of some sites whose feature still makes a difference where

@@ -193,7 +193,8 @@ class Extraction:
         self._check_tapped()
         roots, shortcuts = self._planned(mixers)
         given = {
-            root: iter([
+            root:
+            iter([
                 self._unchanged(root, i)
                 for i in range(self.dissection.runs(root))
             ])

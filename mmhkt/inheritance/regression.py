@@ -110,8 +110,8 @@ class Regression(nn.Module):
         if inverse:
             v = self._restored(_inverse(gram, self.RIDGE) @ made, q)
         if error:
-            squares = _SquaredDistance.apply(
-                columns, gram, made, _squared(target))
+            squares = _SquaredDistance.apply(columns, gram, made,
+                                             _squared(target))
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
 

@@ -35,8 +35,8 @@ class RunningStatistics:
         """Let the norms learn while the network runs, but nothing that is
         not finite, which would stay in them for good."""
         buffers = [
-            norm._buffers[name] for norm in self._norms
-            for name in BUFFERS[:2] if norm.training
+            norm._buffers[name] for norm in self._norms for name in BUFFERS[:2]
+            if norm.training
         ]
         if not buffers:
             yield

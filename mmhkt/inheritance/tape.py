@@ -37,8 +37,8 @@ class Pass:
             is stopped. Defaults to None: it runs to its end.
     """
     name: str
-    mixers: Dict[str, List[Tuple[Optional[int], Mixer]]] = field(
-        default_factory=dict)
+    mixers: Dict[str, List[Tuple[Optional[int],
+                                 Mixer]]] = field(default_factory=dict)
     given: Dict[str, Iterator] = field(default_factory=dict)
     note: Container[str] = ()
     left: Optional[int] = None

@@ -34,8 +34,8 @@ class FlowImitation(Method):
             ``'epe'``.
         gamma (float): Weight of an update relative to the next one's, above
             0 and at most 1. Defaults to 0.8.
-        weights, schedule, sees: See :class:`mmhkt.methods.Method`; the terms are
-            ``native`` and ``distillation``, 1 each.
+        weights, schedule, sees: See :class:`mmhkt.methods.Method`; the
+            terms are ``native`` and ``distillation``, 1 each.
 
     Raises:
         ValueError: If the norm is unknown, gamma none of these, or the

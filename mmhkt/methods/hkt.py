@@ -1,6 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from mmhkt.inheritance.transfer import SCALES
 from mmhkt.registry import METHODS
 from mmhkt.utils import one_of
 from .base import Method
+from .inheriting import Inheriting
 from .step import Step
 
 
@@ -24,13 +24,15 @@ class HKT(Method):
     flows on through the child to the next, and
 
     .. math:: L = w_n L_c(q) + w_i L_{c*}(m) + w_p L_{p*}(m)
-        + w_h \sum_l \frac{\lVert q_l(m_{l-1}) - v_l \rVert^2}
-        {\lVert v_l \rVert^2},
+        + w_h \sum_l \frac{\lVert R_l q_l(m_{l-1}) - z_l \rVert^2}
+        {\overline{\lVert z_l \rVert^2}},
 
     with the child's own loss (``native``), its loss on the mixture
     (``inherited``), that of the parent's frozen head on the mixture at the
     last site (``parent_head``) and the ``hint`` that draws the child's
-    features to the parent's, into which no gradient flows. A module that runs
+    features to the parent's :math:`z_l`, into which no gradient flows; it is
+    divided by their mean power over the last batches, so that its weight
+    holds for features of any scale. A module that runs
     several times, in a loop, is mixed each time with what the parent's
     returned that time.
 
@@ -46,32 +48,25 @@ class HKT(Method):
     - the mixture's loss, which weaning turns into the child's own, is the
       only other one, so that a step takes one pass of the child.
 
-    Hints on the child's own features, as FitNet gives them, ask a late stage
-    for what its own input does not allow as long as the early ones are
-    untrained. Here every stage is at first given the parent's feature as
-    input and the parent's next one as target, so that all stages learn at
-    once, each a task of its own: what teacher forcing is to recurrent
-    networks. The weaning then joins them to one network. Related are
-    blockwise supervision (`DNA <https://arxiv.org/abs/1911.13053>`_) and the
-    replacement of modules one by one (`BERT-of-Theseus
-    <https://arxiv.org/abs/2002.02925>`_).
+    Every stage is at first given the parent's feature as input and the
+    parent's next one as target, so that all stages learn at once, each a task
+    of its own: what teacher forcing is to recurrent networks. Hints on the
+    child's own features, as FitNet gives them, ask a late stage for what its
+    input does not allow as long as the early ones are untrained. The weaning
+    then joins the stages to one network. Related are blockwise supervision
+    (`DNA <https://arxiv.org/abs/1911.13053>`_) and the replacement of modules
+    one by one (`BERT-of-Theseus <https://arxiv.org/abs/2002.02925>`_).
 
-    Dividing by the norm makes the hints' weight a number that holds for
-    features of any scale.
+    Where there are hints, :math:`R` is the regression to the parent's
+    channels over the last batches, and :math:`v` the feature that it brings
+    closest to the parent's (:class:`mmhkt.inheritance.Regression`); both are
+    the identity where widths agree. Without hints :math:`v` is a projection
+    that is learned by what comes behind it, which as a target would ask for
+    what the child cannot make, such as negative values after a ReLU.
 
-    Where widths differ and there are hints, these are the errors
-    :math:`\lVert R q - z\rVert^2 / \lVert z\rVert^2` of a linear
-    regression :math:`R` to the parent's channels, in the parent's space,
-    where the target :math:`z` stands still, and :math:`v = R^+ z`, the
-    feature that would be regressed to the parent's best, see
-    :class:`mmhkt.inheritance.Regression`. Without hints
-    :math:`v` is a projection that is learned by what comes behind it, which
-    as a target would ask for what the child cannot make, such as negative
-    values after a ReLU.
-
-    A step takes one pass of the child, that with the mixture, as long as
-    ``native`` has no weight; other methods beside this one then see the
-    child in that pass, or in one more of its own with ``sees='own'``.
+    Each loss term is a method of the class, of the same name; the default,
+    the paper's HKT and :class:`mmhkt.methods.GatedHKT` are three choices of
+    their weights and of the attention.
 
     Args:
         sites (str | Sequence[dict], optional): Defaults to None,
@@ -186,8 +181,9 @@ class HKT(Method):
             dict(
                 adapter=(mixture.transfer or mixture.back).describe(),
                 parameters=sum(p.numel() for p in mixture.parameters()),
-                reruns=self.reruns if self.weights['inherited'] > 0 else
-                'nothing') for mixture in self.mixtures
+                reruns=self.reruns
+                if self.weights['inherited'] > 0 else 'nothing')
+            for mixture in self.mixtures
         ]
 
     def knobs(self) -> List[str]:
@@ -237,12 +233,12 @@ class HKT(Method):
                 losses.update(self.weighted(term, found))
         return losses
 
-    def inherited(self, step: Step, at: 'Inheriting') -> Dict[str, Tensor]:
+    def inherited(self, step: Step, at: Inheriting) -> Dict[str, Tensor]:
         """The child's losses on its mixtures, which flow on to its end."""
         mixers = at.mixers() if self.mixes() else {}
         return step.inherited(f'{self.name}.inherited', mixers)
 
-    def hint(self, step: Step, at: 'Inheriting') -> Dict[str, Tensor]:
+    def hint(self, step: Step, at: Inheriting) -> Dict[str, Tensor]:
         """How far the child is from its parent's features, over all sites."""
         hints = [
             torch.stack([at.hint(i, call) for call in range(calls)]).mean()
@@ -251,7 +247,7 @@ class HKT(Method):
         self.errors = [hint.detach() for hint in hints]
         return dict(loss=sum(hints))
 
-    def parent_head(self, step: Step, at: 'Inheriting') -> Dict[str, Tensor]:
+    def parent_head(self, step: Step, at: Inheriting) -> Dict[str, Tensor]:
         """The child's losses of what the parent's head makes of mixtures."""
         given = {}
         for i in self.judged_sites:
@@ -263,56 +259,6 @@ class HKT(Method):
                 for call in range(self.calls[i])
             ]
         return step.judged(f'{self.name}.parent_head', given)
-
-
-class Inheriting:
-    """What has been inherited in a step, by site and call.
-
-    Where the mixtures flow through the child they are made on their way;
-    otherwise of the child's own features, when they are asked for.
-
-    Args:
-        method (HKT): Whose sites they are.
-        step (Step): The step.
-    """
-
-    def __init__(self, method: HKT, step: Step):
-        self._method = method
-        self._step = step
-        # Of each site, call by call, the mixture and the hint.
-        self._met: List[list] = [[] for _ in method.sites]
-
-    def mixers(self) -> Dict[str, Callable]:
-        """What is done to the child's feature at each site on its way."""
-        return {
-            site.child: partial(self._meet, i)
-            for i, site in enumerate(self._method.sites)
-        }
-
-    def own(self, i: int, call: int) -> Tensor:
-        """The child's own feature at site i."""
-        return self._method.child_feature(self._step,
-                                          self._method.sites[i].child, call)
-
-    def mixture(self, i: int, call: int) -> Tensor:
-        """The mixture at site i."""
-        return self._at(i, call)[0]
-
-    def hint(self, i: int, call: int) -> Tensor:
-        """The hint at site i."""
-        return self._at(i, call)[1]
-
-    def _at(self, i: int, call: int) -> tuple:
-        while len(self._met[i]) <= call:
-            self._meet(i, self.own(i, len(self._met[i])))
-        return self._met[i][call]
-
-    def _meet(self, i: int, q: Tensor) -> Tensor:
-        z = self._step.parent_feature(self._method.sites[i].parent,
-                                      len(self._met[i]))
-        hint = self._method.weight('hint') > 0
-        self._met[i].append(self._method.mixtures[i](q, z, hint))
-        return self._met[i][-1][0]
 
 
 def _check_child_sites(sites: List[Site], child: Dissection) -> None:

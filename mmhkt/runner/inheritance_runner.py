@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import inspect
+import os
 import os.path as osp
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Union
@@ -154,9 +155,10 @@ class InheritanceRunner(Runner):
                 for method in methods:
                     method.survey(self.train_dataloader.dataset)
             compile_cfg = self.cfg.get('compile') or None
-            return Inheritance(
-                child, parent, methods, image, self.cfg.get('task'),
-                {} if compile_cfg is True else compile_cfg).to(get_device())
+            return Inheritance(child, parent, methods, image,
+                               self.cfg.get('task'),
+                               {} if compile_cfg is True else compile_cfg).to(
+                                   get_device())
 
     def _maybe_compile(self, target: str) -> None:
         """Nothing: compiled is what lies between the taps, and by those."""
@@ -199,8 +201,8 @@ class InheritanceRunner(Runner):
             return loop
         loop = dict(loop)
         by_epoch = loop.pop('by_epoch', True)
-        kind = loop.pop('type', None) or (
-            'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop')
+        kind = loop.pop('type', None) or ('EpochBasedTrainLoop' if by_epoch
+                                          else 'IterBasedTrainLoop')
         known = LOOPS.get(kind) if isinstance(kind, str) else kind
         if known not in OUR_LOOPS:
             raise ValueError(

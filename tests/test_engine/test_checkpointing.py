@@ -16,8 +16,9 @@ from mmhkt.registry import METHODS
 STAGES = [f'backbone.layer{i}' for i in (1, 2, 3, 4)]
 # Inside the region that `with_cp` of a block recomputes.
 INSIDE = [
-    dict(child=f'backbone.layer{i}.0.conv2', parent=f'backbone.layer{i}.0.conv2')
-    for i in (2, 4)
+    dict(
+        child=f'backbone.layer{i}.0.conv2',
+        parent=f'backbone.layer{i}.0.conv2') for i in (2, 4)
 ]
 CASES = dict(
     hkt=dict(type='mmhkt.HKT'),
@@ -38,8 +39,8 @@ def resnet(width, with_cp=False):
         stem_channels=width,
         base_channels=width,
         with_cp=with_cp)
-    return classifier(backbone, 8 * width,
-                      neck=dict(type='mmpretrain.GlobalAveragePooling'))
+    return classifier(
+        backbone, 8 * width, neck=dict(type='mmpretrain.GlobalAveragePooling'))
 
 
 def gradients(case, how, child_width=4):
@@ -66,9 +67,10 @@ def gradients(case, how, child_width=4):
                 f'{step}.{name}': p.grad.clone()
                 for name, p in model.named_parameters() if p.grad is not None
             })
-    found.update(
-        {n: b.clone()
-         for n, b in model.named_buffers() if b.is_floating_point()})
+    found.update({
+        n: b.clone()
+        for n, b in model.named_buffers() if b.is_floating_point()
+    })
     assert all('forward' not in m.__dict__ for m in model.child.modules()
                if how in ('plain', 'with_cp'))
     return found
@@ -111,8 +113,10 @@ def test_segmentation(tmp_path):
     for with_cp in (False, True):
         child = tiny_model(stride=8)
         child.backbone.with_cp = with_cp
-        runs.append(run(tiny_config(tmp_path / str(with_cp), 'mmhkt.HKT',
-                                    child=child)))
+        runs.append(
+            run(
+                tiny_config(tmp_path / str(with_cp), 'mmhkt.HKT',
+                            child=child)))
     one, other = (runner.model.state_dict() for runner in runs)
     for name, value in one.items():
         torch.testing.assert_close(

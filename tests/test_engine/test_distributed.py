@@ -61,19 +61,18 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp('two')
     script = folder / 'script.py'
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [
-            sys.executable, '-m', 'torch.distributed.run', '--standalone',
-            '--nproc-per-node', '2',
-            str(script),
-            str(folder)
-        ],
-        env=dict(
-            os.environ,
-            PYTHONPATH=f'{REPO}{os.pathsep}{REPO / "tests"}',
-            OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True)
+    done = subprocess.run([
+        sys.executable, '-m', 'torch.distributed.run', '--standalone',
+        '--nproc-per-node', '2',
+        str(script),
+        str(folder)
+    ],
+                          env=dict(
+                              os.environ,
+                              PYTHONPATH=f'{REPO}{os.pathsep}{REPO / "tests"}',
+                              OMP_NUM_THREADS='1'),
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, json.loads((folder / 'found.json').read_text())
 

@@ -23,7 +23,8 @@ def groups_of(runner):
     return {
         names.get(id(p), 'learned in training only'):
         [group[name] for name in settings]
-        for group in optimizer.param_groups for p in group['params']
+        for group in optimizer.param_groups
+        for p in group['params']
     }
 
 
@@ -65,8 +66,8 @@ def test_layer_wise_decay_of_mmseg(tmp_path, method):
     learned = found.pop('learned in training only', None)
     assert found == expected
     # What is learned beside the child has the rate of the config.
-    assert (learned == [1e-4, 0.05]) if method != 'mmhkt.Alone' else (
-        learned is None)
+    assert (learned == [1e-4, 0.05]) if method != 'mmhkt.Alone' else (learned
+                                                                      is None)
 
 
 def test_layer_wise_decay_of_mmpretrain(tmp_path):
@@ -143,8 +144,9 @@ def test_switch_recipe_hook(tmp_path, workers):
                         loss=dict(
                             type='mmpretrain.LabelSmoothLoss',
                             label_smooth_val=0.1),
-                        batch_augments=dict(
-                            augments=[dict(type='mmpretrain.Mixup', alpha=0.2)]))
+                        batch_augments=dict(augments=[
+                            dict(type='mmpretrain.Mixup', alpha=0.2)
+                        ]))
                 ]),
             dict(type=Watch)
         ]
@@ -234,5 +236,5 @@ def test_ema_copies_a_child_without_taps(tmp_path):
     average = ema.ema_model.module
     assert not any('forward' in m.__dict__ for m in average.modules())
     own = runner.model.state_dict()
-    assert any(
-        not torch.equal(v, own[k]) for k, v in average.state_dict().items())
+    assert any(not torch.equal(v, own[k])
+               for k, v in average.state_dict().items())

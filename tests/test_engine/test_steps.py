@@ -145,8 +145,9 @@ def test_one_call_a_site(monkeypatch):
         Transfer, 'fitted', lambda *args, **kwargs:
         (calls.append('fitted'), fitted(*args, **kwargs))[1])
     cholesky = torch.linalg.cholesky_ex
-    monkeypatch.setattr(torch.linalg, 'cholesky_ex', lambda *args:
-                        (calls.append('solve'), cholesky(*args))[1])
+    monkeypatch.setattr(
+        torch.linalg, 'cholesky_ex', lambda *args:
+        (calls.append('solve'), cholesky(*args))[1])
     losses_of(model)
     assert calls.count('fitted') == 3 and calls.count('solve') == 6
     calls.clear()
@@ -204,7 +205,7 @@ def test_a_method_sees_the_pass_that_it_asks_for(sees, term):
 
 
 def test_a_mixture_that_nobody_makes():
-    with pytest.raises(ValueError, match="KD is to see the mixture"):
+    with pytest.raises(ValueError, match='KD is to see the mixture'):
         stages_model(KD(sees='mixture'))
     with pytest.raises(ValueError, match='What KD sees, "mixtrue".*mixture'):
         KD(sees='mixtrue')
@@ -217,8 +218,7 @@ def test_a_pass_of_its_own_leaves_norms_to_the_own_pass():
     plain.train(), other.train()
     losses_of(plain)
     other(IMAGES)
-    for (name, one), two in zip(plain.child.named_buffers(),
-                                other.buffers()):
+    for (name, one), two in zip(plain.child.named_buffers(), other.buffers()):
         assert torch.equal(one, two), name
 
 

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import get_state_dict
 from torch import nn
 
-from mmhkt.methods import (HKT, KD, SP, Alone, CC, FitNet, GatedHKT, LePoKet,
+from mmhkt.methods import (CC, HKT, KD, SP, Alone, FitNet, GatedHKT, LePoKet,
                            Method)
 from mmhkt.models import build_network
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from helpers import REPO, digits_config, dump, prepared, read, run, same, tool
+from helpers import REPO, digits_config, dump, read, run, same, tool
 from mmengine.registry import MODELS, init_default_scope
 
 from mmhkt.registry import RUNNERS
