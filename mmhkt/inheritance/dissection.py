@@ -231,22 +231,8 @@ class Dissection:
         """
         return min((self.split(site)[0] for site in sites), key=self._end)
 
-    def last(self, sites: Iterable[str]) -> str:
-        """The site whose module is finished last."""
-        return max(sites, key=lambda site: self._end(self.split(site)[0]))
-
     def _end(self, name: str) -> int:
         return self._calls(name)[0].end
-
-    def finished_before(self, name: str) -> List[str]:
-        """The largest modules that are finished before a module runs.
-
-        A run that starts from there can take their outputs from an earlier
-        one.
-        """
-        start = self._by_name[name][0].start
-        return self.reusable(name for name, calls in self._by_name.items()
-                             if all(call.end < start for call in calls))
 
     def reusable(self, names: Iterable[str]) -> List[str]:
         """The largest of some modules whose outputs can be used again.

@@ -73,7 +73,7 @@ class Extraction:
             ValueError: If it would have to run again from within a module.
         """
         sites = tuple(sites)
-        names = [self.dissection.split(site)[0] for site in sites]
+        names = self._names(sites)
         if rerun:
             for name in names:
                 if name.endswith(INPUT):
@@ -84,21 +84,20 @@ class Extraction:
         self._wanted.update(dict.fromkeys(names))
 
     def _plan(self, sites: Sequence[str]) -> List[str]:
-        dissection = self.dissection
-        names = list(dict.fromkeys(dissection.split(s)[0] for s in sites))
-        if len(names) == 1 and dissection.runs(names[0]) == 1:
-            roots, shortcuts = names, dissection.finished_before(names[0])
-        else:
-            # Neither what a mixture leads to nor, in a loop, the same module
-            # further on can be taken from the first pass.
-            still = dissection.unaffected(sites)
-            roots = [name for name in names if name in still]
-            shortcuts = [
-                name for name in dissection.reusable([*still, *names])
-                if name not in names
-            ]
+        names = self._names(sites)
+        # Neither what a mixture leads to nor, in a loop, the same module
+        # further on can be taken from the first pass.
+        free = self.dissection.unaffected(sites)
+        roots = [name for name in names if name in free]
+        shortcuts = [
+            name for name in self.dissection.reusable([*free, *names])
+            if name not in names
+        ]
         self._plans[frozenset(names)] = roots, shortcuts
         return shortcuts
+
+    def _names(self, sites: Iterable[str]) -> List[str]:
+        return list(dict.fromkeys(self.dissection.split(s)[0] for s in sites))
 
     @contextmanager
     def tapped(self, compile_cfg: Optional[dict] = None) -> Iterator:
@@ -191,7 +190,13 @@ class Extraction:
             name (str): Of the pass. Defaults to ``'rerun'``.
         """
         self._check_tapped()
-        roots, shortcuts = self._planned(mixers)
+        names = self._names(mixers)
+        if frozenset(names) not in self._plans:
+            raise RuntimeError(
+                f'The {self.dissection.role} cannot run again from '
+                f'{", ".join(names)}: announce just these sites together, '
+                'want(sites, rerun=True), before it runs.')
+        roots, shortcuts = self._plans[frozenset(names)]
         given = {
             root:
             iter([
@@ -206,21 +211,6 @@ class Extraction:
         with self.statistics.kept(), self._without_once(), self.tape.run(
                 Pass(name, self._by_module(mixers), given, self._wanted)):
             yield
-
-    def _planned(self, mixers: Iterable[str]) -> tuple:
-        """The plan for these sites. What is mixed beyond a plan, behind its
-        first site, is computed anew."""
-        names = {self.dissection.split(site)[0] for site in mixers}
-        first = self.dissection.first(mixers)
-        plans = [
-            plan for plan in self._plans if first in plan and plan <= names
-        ]
-        if not plans:
-            raise RuntimeError(
-                f'The {self.dissection.role} cannot run again from '
-                f'{", ".join(sorted(names))}: announce these sites together, '
-                'want(sites, rerun=True), before it runs.')
-        return self._plans[max(plans, key=len)]
 
     def _check_tapped(self) -> None:
         missing = [
@@ -260,6 +250,12 @@ class Extraction:
                 'or an activation with inplace=True). Choose the block around '
                 'it.')
         return output
+
+    def logits(self, run: str) -> Tensor:
+        """The logits of a pass, for scores: as they are now, detached."""
+        name, index = self.dissection.split(self.logits_site)
+        output, _ = self.tape.noted(name, [run])[-1]
+        return pick(output, index).detach()
 
     def forget(self) -> None:
         """Let go of what was noted, so that its memory is free."""

@@ -156,6 +156,7 @@ class HKT(Method):
         if wanted['parent_head']:
             _check_classes(child, parent)
             parent.want(last, rerun=True)
+            child.want([child.logits_site], rerun=True)
             # Of two that share a parent's feature the later one.
             self.judged_sites = sorted({
                 site.parent: i

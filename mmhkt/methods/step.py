@@ -127,16 +127,15 @@ class Step:
             own = self._terms['own']
             self.logits[term] = self.logits[own]
             return self._passes[own]
+        if kind == 'own' and self._passes:
+            raise RuntimeError('The own pass of a step is its first one; say '
+                               "sees='own' to have it.")
         self._terms.setdefault(kind, term)
-
-        def keep(logits: Tensor) -> Tensor:
-            self.logits[term] = logits.detach()
-            return logits
-
         run = self.child.rerun if self._passes else self.child.record
-        with run({**mixers, self.child.logits_site: keep}, term):
+        with run(mixers, term):
             self._passes[term] = self.child.network(
                 self.inputs, self.data_samples, mode='loss')
+        self.logits[term] = self.child.logits(term)
         return self._passes[term]
 
 

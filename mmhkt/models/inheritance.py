@@ -61,7 +61,7 @@ class Inheritance(BaseModel):
 
     def _dissect(self, image: Tensor) -> None:
         child = self._extraction = _extraction(self.task, image, 'child')
-        child.want([child.logits_site], rerun=True)
+        child.want([child.logits_site])
         parent = None
         if self.parent is not None:
             self.task.match(self.parent.network)

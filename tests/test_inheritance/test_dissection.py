@@ -159,26 +159,30 @@ def test_layout_of_what_is_no_feature():
         dissection.layout('flat')
 
 
-def test_first_and_last(dissection):
+def test_first(dissection):
     sites = ['neck', 'backbone.layer1.-1', 'head', 'backbone.layer2']
     assert dissection.first(sites) == 'backbone.layer1.1'
-    assert dissection.last(sites) == 'head'
-    assert dissection.last(sites[:2]) == 'neck'
 
 
-def test_finished_before(dissection):
+def used_again(dissection, site):
+    """What a second pass from a site takes from the first."""
+    free = dissection.unaffected([site])
+    return set(dissection.reusable([*free, site])) - {site}
+
+
+def test_used_again(dissection):
     # the largest, and no part of them; the backbone itself is not finished
-    assert set(dissection.finished_before('backbone.layer2')) == {
+    assert used_again(dissection, 'backbone.layer2') == {
         'backbone.stem', 'backbone.layer1'
     }
-    assert set(dissection.finished_before('backbone.layer1.1')) == {
+    assert used_again(dissection, 'backbone.layer1.1') == {
         'backbone.stem', 'backbone.layer1.0'
     }
-    assert set(dissection.finished_before('head.fc')) == {'backbone', 'neck'}
-    assert dissection.finished_before('backbone.stem') == []
+    assert used_again(dissection, 'head.fc') == {'backbone', 'neck'}
+    assert used_again(dissection, 'backbone.stem') == set()
 
 
-def test_finished_before_with_a_module_that_runs_again():
+def test_used_again_with_a_module_that_runs_again():
     """A module with calls before and after is not finished."""
 
     class Twice(nn.Module):
@@ -192,7 +196,7 @@ def test_finished_before_with_a_module_that_runs_again():
             return self.act(self.two(self.act(self.one(x))))
 
     dissection = Dissection(Twice(), torch.rand(1, 3, 4, 4), 'child')
-    assert dissection.finished_before('two') == ['one']
+    assert used_again(dissection, 'two') == {'one'}
 
 
 def test_stages(net, dissection):
