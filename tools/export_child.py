@@ -124,6 +124,9 @@ def config_in(meta: dict, source: str, trusted: bool) -> Config:
             f'the config in the checkpoint "{source}" imports '
             f'{cfg.custom_imports.get("imports")}; give --config, or '
             '--trusted if you trust its author')
+    # Not before `quieten`, as above.
+    from mmhkt.utils.registered import check_registered
+    check_registered(cfg.to_dict(), f'the config in the checkpoint "{source}"')
     return cfg
 
 

@@ -178,7 +178,7 @@ class Tape:
         try:
             yield
         finally:
-            self._regions.remove(region)
+            self._regions.pop()
 
     @contextmanager
     def _recomputation(self, region: list) -> Iterator:

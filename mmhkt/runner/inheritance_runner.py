@@ -334,6 +334,8 @@ class InheritanceRunner(Runner):
         if revise_keys is None:
             revise_keys = self.cfg.get('revise_keys', STRIP_MODULE)
         weights = weights_of(checkpoint, revise_keys)
+        # mmengine would run the text that stands there.
+        checkpoint.get('meta', {}).pop('config', None)
         if 'state_dict' in checkpoint:
             checkpoint['state_dict'] = weights
         else:

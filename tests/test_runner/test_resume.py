@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 from helpers import REPO, digits_config, dump, read, run, same
+from mmengine.hooks import Hook
 
 from mmhkt.registry import RUNNERS
 
@@ -213,3 +214,53 @@ def test_iteration_based_run_resumes_to_the_same_weights(tmp_path, workers):
         read(tmp_path / name / 'iter_12.pth') for name in ('whole', 'cut'))
     assert same(one['state_dict'], other['state_dict'])
     assert same(one['transfer']['state_dict'], other['transfer']['state_dict'])
+
+
+def test_the_text_of_a_config_in_a_checkpoint_is_not_run(tmp_path):
+    """mmengine's resume runs what stands under meta['config']."""
+    run(digits_config(tmp_path, **{'train_cfg.max_epochs': 1}))
+    file, marker = tmp_path / 'epoch_1.pth', tmp_path / 'marker'
+    checkpoint = read(file)
+    checkpoint['meta']['config'] = f'open({str(marker)!r}, "w")\na = 1\n'
+    torch.save(checkpoint, file)
+    runner = run(digits_config(tmp_path, resume=True))
+    assert runner.epoch == 2 and not marker.exists()
+
+
+def test_a_schedule_goes_on_with_another_batch_size(tmp_path):
+    """At the part of the training that is done, not at the iteration."""
+    method = dict(
+        type='mmhkt.HKT',
+        schedule=[dict(knob='intensity', start=1.0, stop=0.0, end=1.0)])
+    options = {'train_cfg.max_epochs': 4, 'default_hooks.logger.interval': 1}
+    cfg = digits_config(tmp_path, method, **options)
+    cfg.custom_hooks = [dict(type=EarlyStop, epoch=2)]
+    run(cfg)
+    cfg = digits_config(
+        tmp_path,
+        method,
+        resume=True,
+        **{
+            **options, 'train_dataloader.batch_size': 128
+        })
+    cfg.custom_hooks = [dict(type=EarlyStop, epoch=2)]
+    hook, = [h for h in run(cfg).hooks if isinstance(h, EarlyStop)]
+    # 2 of 4 epochs are done; an epoch has 2 iterations now.
+    assert hook.factors == [0.5, 0.375, 0.25, 0.125]
+
+
+class EarlyStop(Hook):
+    """Ends a training after some epochs, as if it had been killed."""
+    priority = 'LOWEST'
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+        self.factors = []
+
+    def after_train_iter(self, runner, batch_idx, **kwargs):
+        attention = runner.inheritance.methods[0].mixtures[0].attention
+        self.factors.append(attention.factor)
+
+    def after_train_epoch(self, runner):
+        if runner.epoch + 1 == self.epoch:
+            runner.train_loop.stop_training = True
