@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import math
 """Puts what all runs recorded into one plain dict."""
 import platform
 import statistics
@@ -111,7 +112,10 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
     last = best = best_at = None
     if state == 'finished' and curve:
         last = curve[-1][1]
-        best_at, best = (max if higher else min)(curve, key=lambda p: p[1])
+        # Of NaN neither max nor min knows what to make.
+        finite = [point for point in curve if math.isfinite(point[1])]
+        best_at, best = (max if higher else min)(
+            finite or curve, key=lambda p: p[1])
     return dict(
         seed=run.seed,
         state=state,

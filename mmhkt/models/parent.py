@@ -9,8 +9,8 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from mmhkt.inheritance import FeatureCache
-from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, read_checkpoint,
-                         weights_of)
+from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, one_of,
+                         read_checkpoint, weights_of)
 from mmhkt.utils.config import load_config
 from mmhkt.utils.hashing import hash_of_weights
 from .build import build_network
@@ -76,6 +76,8 @@ class Parent(nn.Module):
                 read_checkpoint(checkpoint, trusted), revise_keys)
             load_strictly(self.network, weights,
                           f'The parent\'s checkpoint "{checkpoint}"')
+        if channel_order is not None:
+            one_of('parent.channel_order', channel_order, ('rgb', 'bgr'))
         self.channel_order = channel_order or channel_order_of(self.cfg)
         self.input_size = input_size
         self.cache = cache

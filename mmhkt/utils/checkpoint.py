@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import hashlib
 import os
 import re
 from collections import OrderedDict
@@ -6,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
@@ -46,8 +48,12 @@ def read_checkpoint(
     try:
         with _harmless_allowed():
             if source.startswith(('http://', 'https://')):
+                # Addresses that end alike are not the same file.
+                about = hashlib.sha256(source.encode()).hexdigest()[:12]
                 checkpoint = torch.hub.load_state_dict_from_url(
-                    source, **options)
+                    source,
+                    file_name=f'{about}-{Path(urlparse(source).path).name}',
+                    **options)
             else:
                 checkpoint = torch.load(_existing(source), **options)
     except FileNotFoundError:

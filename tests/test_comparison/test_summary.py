@@ -216,3 +216,12 @@ def test_costs_that_cannot_be_measured(plan, monkeypatch):
     plan.entries[1].cfg.train_cfg = dict(max_epochs=3)
     with pytest.raises(CostsError, match='differ in more than'):
         measure_costs(plan, Path('benchmark.py'), {})
+
+
+def test_a_score_that_is_not_finite_is_not_the_best(plan):
+    """NaN in the first validation hid all later ones."""
+    nan = float('nan')
+    write(plan, record({5: nan, 10: .5, 20: .6}), record({20: nan}))
+    alone, other = summarise(plan, 'again', 1, None)['methods']
+    run = alone['runs'][0]
+    assert (run['best'], run['best_at'], run['last']) == (.5, 10, .6)

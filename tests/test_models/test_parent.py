@@ -120,3 +120,13 @@ def test_input_size():
     assert parent.images(torch.rand(2, 3, 8, 8)).shape == (2, 3, 16, 12)
     flat = parent.images(torch.full((1, 3, 8, 8), 0.25))
     torch.testing.assert_close(flat, torch.full((1, 3, 16, 12), 0.25))
+
+
+@pytest.mark.parametrize('order', ['RGB', 'grb', 3])
+def test_an_order_of_channels_that_there_is_not(order):
+    """It would be taken for another one, and the channels be reversed."""
+    with pytest.raises(ValueError, match='parent.channel_order.*rgb'):
+        Parent(
+            str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
+            random_weights=True,
+            channel_order=order)

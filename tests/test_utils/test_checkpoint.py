@@ -1,7 +1,10 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os
 import shutil
+import threading
 from collections import OrderedDict
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -295,3 +298,26 @@ def test_code_is_not_run(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r'\((posix|nt)\.mkdir\) and could'):
         read_checkpoint('a.pth')
     assert not os.path.exists('created_by_a_checkpoint')
+
+
+def test_addresses_that_end_alike_are_two_files(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        torch.save(dict(w=torch.tensor(ord(name))), tmp_path / name / 'best')
+    handler = partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = [
+            read_checkpoint(
+                f'http://127.0.0.1:{server.server_port}/{name}/best')['w']
+            for name in ('a', 'b')
+        ]
+        server.shutdown()
+    assert found == [ord('a'), ord('b')]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+
+    def log_message(self, *args):
+        pass

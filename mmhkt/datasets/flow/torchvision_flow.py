@@ -96,7 +96,7 @@ class TorchvisionFlow(BaseDataset):
                 number=number, img_path=images[number][0], subset=self.subset)
             if flows:
                 info['flow_path'] = flows[number]
-                check_length(flows[number])
+                check_file(flows[number])
             self._check_names(*images[number], *flows[number:number + 1])
             data_list.append(info)
         return data_list
@@ -177,16 +177,26 @@ class TorchvisionFlow(BaseDataset):
         return [f'Pairs: \t{self.subset}', f'Split: \t{self.split}']
 
 
-def check_length(path: str) -> None:
-    """See that a ``.flo`` file is as long as it says; others are passed.
+def check_file(path: str) -> None:
+    """See that a ``.flo`` file is as long as it says and a PNG has 16 bits;
+    others are passed.
 
     Raises:
         ValueError: If not.
     """
-    if not path.endswith('.flo'):
+    if not path.endswith(('.flo', '.png')):
         return
     with open(path, 'rb') as file:
-        header = file.read(12)
+        header = file.read(25)
+    if path.endswith('.png'):
+        # Behind the signature, the length, the name, width and height.
+        depth = header[24] if len(header) == 25 else 0
+        if depth != 16:
+            raise ValueError(f'{path} is a PNG of {depth} bits a channel, but '
+                             'flow is kept in 16: it is another file, or was '
+                             'converted.')
+        return
+    header = header[:12]
     size = os.path.getsize(path)
     width, height = np.frombuffer(header[4:],
                                   '<i4') if len(header) == 12 else (0, 0)

@@ -2,6 +2,7 @@
 import pickle
 import shutil
 
+import cv2
 import mmcv
 import numpy as np
 import pytest
@@ -267,3 +268,11 @@ class TestErrors:
             pairs[0]
         with pytest.raises(ValueError, match='b.npz cannot be read'):
             pairs[1]
+
+
+def test_a_flow_of_8_bits_is_refused(kitti):
+    """It would be read as -510 pixels everywhere."""
+    path = next((kitti / 'KittiFlow/training/flow_occ').glob('*.png'))
+    cv2.imwrite(str(path), np.full((16, 24, 3), 128, np.uint8))
+    with pytest.raises(ValueError, match='PNG of 8 bits'):
+        TorchvisionFlow('KittiFlow', data_root=str(kitti))
