@@ -8,16 +8,16 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # The host has to know a value, or how large the result is.
-WAITING = frozenset('''
+WAITING = frozenset("""
     _local_scalar_dense item is_nonzero equal allclose
     nonzero masked_select bincount
     _unique _unique2 unique_dim unique_consecutive
-'''.split())
+""".split())
 # Solvers that look whether they have succeeded; solve_ex, cholesky_ex and
 # inv_ex do not.
-LOOKING = frozenset('''
+LOOKING = frozenset("""
     _linalg_check_errors linalg_lstsq _linalg_eigh linalg_eig _linalg_svd
-'''.split())
+""".split())
 INDEXING = ('index', 'index_put', '_index_put_impl')
 # Methods that bring a tensor to the host whatever its device is.
 COPYING = (torch.Tensor.cpu, torch.Tensor.numpy, torch.Tensor.tolist,

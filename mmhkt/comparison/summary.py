@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import math
+
 """Puts what all runs recorded into one plain dict."""
+import math
 import platform
 import statistics
 from pathlib import Path

@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 import torch.utils.checkpoint
 
@@ -28,9 +28,9 @@ def watched_checkpoints(tapes: Sequence[Tape]) -> Iterator:
         def contexts():
             pairs = [tape.watch() for tape in tapes]
             if others is not None:
-                pairs.append(others())
-            first, again = zip(*pairs)
-            return _all(first), _all(again)
+                # They are the user's, and made once.
+                pairs.append([lambda one=one: one for one in others()])
+            return [_Contexts(makers) for makers in zip(*pairs)]
 
         return original(
             function,
@@ -52,9 +52,17 @@ def watched_checkpoints(tapes: Sequence[Tape]) -> Iterator:
             module.checkpoint = original
 
 
-@contextmanager
-def _all(contexts: Sequence) -> Iterator:
-    with ExitStack() as stack:
-        for context in contexts:
-            stack.enter_context(context)
-        yield
+class _Contexts:
+    """Several contexts as one, which can be entered again: a region is
+    recomputed in every backward pass through it."""
+
+    def __init__(self, makers: Sequence[Callable]):
+        self.makers = makers
+
+    def __enter__(self) -> None:
+        self.stack = ExitStack()
+        for make in self.makers:
+            self.stack.enter_context(make())
+
+    def __exit__(self, *error) -> Optional[bool]:
+        return self.stack.__exit__(*error)

@@ -29,7 +29,7 @@ def compiled(network: nn.Module, taps: Dict[str, Tap],
     before = {module: module.__dict__.get('forward') for _, module in units}
     for name, module in units:
         holder = taps.get(name, module)
-        holder.forward = Compiled(module.forward, compile_cfg)
+        holder.forward = Compiled(module, compile_cfg)
     try:
         yield
     finally:
@@ -43,15 +43,20 @@ def compiled(network: nn.Module, taps: Dict[str, Tap],
 class Compiled:
     """A module's ``forward``, compiled; a copy of the module has it plain."""
 
-    def __init__(self, forward: Callable, compile_cfg: dict):
-        self.forward = forward
-        self.run = torch.compile(_with_code_of_its_own(forward), **compile_cfg)
+    def __init__(self, module: nn.Module, compile_cfg: dict):
+        self.module = module
+        self.forward = module.forward
+        self.run = torch.compile(
+            _with_code_of_its_own(self.forward), **compile_cfg)
 
     def __call__(self, *args, **kwargs) -> Any:
         return self.run(*args, **kwargs)
 
     def __deepcopy__(self, memo: dict) -> Callable:
         return copy.deepcopy(self.forward, memo)
+
+    def __reduce__(self) -> tuple:
+        return getattr, (self.module, 'forward')
 
 
 def _units(module: nn.Module,

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmhkt.utils import nearest
-from .influence import Influence
+from .influence import Influence, StorageWeakRef, Writes, storage_of
 from .layout import Layout, features, pick, put
 from .tape import INPUT
 
@@ -26,8 +26,8 @@ class Call:
 
     ``given_by`` and ``returned_by`` are the calls, with the site, that its
     first argument and its first output come from as they are, None where
-    they come from no module. ``overwriters`` are modules that were given one
-    of its outputs and wrote to it, or were given it after something did.
+    they come from no module. ``overwriters`` are modules in whose forward
+    pass one of its outputs was written to.
     """
     name: str
     start: int
@@ -76,10 +76,14 @@ class Dissection:
         clock = iter(range(10**9))
         # Weak: a dry run must not need the memory of all features at once.
         makers = WeakTensorKeyDictionary()
+        owners: Dict[StorageWeakRef, List[Call]] = {}
 
         def maker(tensors):
-            return makers[tensors[0]][:2] if (
-                tensors and tensors[0] in makers) else None
+            return makers.get(tensors[0]) if tensors else None
+
+        def written(tensor):
+            for call in owners.get(storage_of(tensor), ()):
+                call.overwriters.add(around[-1].name if around else '')
 
         def seen(name, forward, *args, **kwargs):
             given = features(args)
@@ -96,21 +100,19 @@ class Dissection:
             output = forward(*args, **kwargs)
             around.pop()
             call.end = next(clock)
-            for feature in given:
-                made = makers.get(feature)
-                if made is not None and feature._version != made[2]:
-                    made[0].overwriters.add(name)
             returned = features(output)
             call.shapes = [tuple(f.shape) for f in returned]
             call.returned_by = maker(returned)
             for i, feature in enumerate(returned):
                 site = name if len(returned) == 1 else f'{name}[{i}]'
-                makers[feature] = call, site, feature._version
+                makers[feature] = call, site
+                owners.setdefault(storage_of(feature), []).append(call)
             self.calls.append(call)
             return output
 
         try:
-            self._run(image, seen)
+            with Writes(written):
+                self._run(image, seen)
         except Exception as error:
             size = 'x'.join(map(str, self.image_size))
             raise ValueError(
@@ -323,9 +325,13 @@ class Dissection:
         reached = self.influence(sites)[self.split(at)[0]]
         return [site for site in sites if site in reached]
 
-    def before_activation(self, name: str) -> str:
+    def before_activation(self, site: str) -> str:
         """The site of a module's feature before the activation that the
-        module ends with; its output where it ends with none."""
+        module ends with; its output where it ends with none, or where it is
+        one of several."""
+        name, index = self.split(site)
+        if index is not None:
+            return site
         modules = dict(self.network.named_modules())
         around = self._by_name[name][-1]
         last = max(

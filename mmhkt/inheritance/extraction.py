@@ -252,9 +252,9 @@ class Extraction:
         return output
 
     def logits(self, run: str) -> Tensor:
-        """The logits of a pass, for scores: as they are now, detached."""
+        """The logits of a pass, as its loss was given them, detached."""
         name, index = self.dissection.split(self.logits_site)
-        output, _ = self.tape.noted(name, [run])[-1]
+        output = self.tape.returned(name, [run, self._first])
         return pick(output, index).detach()
 
     def forget(self) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Dict, FrozenSet
+from typing import Any, Callable, Dict, FrozenSet, Iterator
 
 import torch
 from torch import Tensor
@@ -29,12 +29,12 @@ class Influence(TorchDispatchMode):
     def mark(self, tensor: Tensor, name: str) -> Tensor:
         """A copy of a tensor that carries this name and no other."""
         copy = tensor.clone()
-        self._names[_storage(copy)] = frozenset([name])
+        self._names[storage_of(copy)] = frozenset([name])
         return copy
 
     def names(self, output: Any) -> FrozenSet[str]:
         """All names that any tensor of an output carries."""
-        return self._decided.union(*(self._names.get(_storage(tensor), NONE)
+        return self._decided.union(*(self._names.get(storage_of(tensor), NONE)
                                      for tensor in _tensors(output)))
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -44,19 +44,41 @@ class Influence(TorchDispatchMode):
         if isinstance(output, (bool, int, float)):
             self._decided = names
         for tensor in _tensors(output):
-            self._names[_storage(tensor)] = names
-        for i, argument in enumerate(func._schema.arguments):
-            if argument.alias_info is None or not argument.alias_info.is_write:
-                continue
-            written = args[i] if i < len(args) else kwargs.get(argument.name)
-            for tensor in _tensors(written):
-                self._names[_storage(tensor)] = names
+            self._names[storage_of(tensor)] = names
+        for tensor in _written(func, args, kwargs):
+            self._names[storage_of(tensor)] = names
         return output
+
+
+class Writes(TorchDispatchMode):
+    """Tells of every tensor that an operation writes to.
+
+    Args:
+        tell (Callable): Is given the tensor.
+    """
+
+    def __init__(self, tell: Callable[[Tensor], None]):
+        super().__init__()
+        self.tell = tell
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        for tensor in _written(func, args, kwargs):
+            self.tell(tensor)
+        return func(*args, **kwargs)
+
+
+def _written(func: Any, args: tuple, kwargs: dict) -> Iterator[Tensor]:
+    for i, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            yield from _tensors(args[i] if i <
+                                len(args) else kwargs.get(argument.name))
 
 
 def _tensors(node: Any) -> list:
     return [leaf for leaf in tree_leaves(node) if torch.is_tensor(leaf)]
 
 
-def _storage(tensor: Tensor) -> StorageWeakRef:
+def storage_of(tensor: Tensor) -> StorageWeakRef:
+    """Of which a tensor, or what it is a view of, is; weak."""
     return StorageWeakRef(tensor.untyped_storage())

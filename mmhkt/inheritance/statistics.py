@@ -21,8 +21,10 @@ class RunningStatistics:
     """
 
     def __init__(self, network: nn.Module):
+        # All that keep something: some assign a new tensor in each step.
+        self._modules = [m for m in network.modules() if m._buffers]
         self._norms = [
-            module for module in network.modules()
+            module for module in self._modules
             if module._buffers.get('running_mean') is not None
         ]
         # Of each norm, buffers to write to in place of its own. The norm
@@ -55,7 +57,7 @@ class RunningStatistics:
     @contextmanager
     def kept(self) -> Iterator:
         """Keep them while the network runs in training mode."""
-        before = []
+        before = [(module, dict(module._buffers)) for module in self._modules]
         for norm, spare in zip(self._norms, self._spare):
             if not norm.training:  # it reads its own
                 continue
@@ -67,12 +69,11 @@ class RunningStatistics:
                 if name not in spare or spare[name].device != buffer.device:
                     spare[name] = buffer.clone()
             norm._buffers.update({name: spare[name] for name in own})
-            before.append((norm, own))
         try:
             yield
         finally:
-            for norm, own in before:
-                norm._buffers.update(own)
+            for module, own in before:
+                module._buffers.update(own)
 
 
 def _flat(buffers: list) -> torch.Tensor:

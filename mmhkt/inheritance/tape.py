@@ -2,6 +2,7 @@
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import (Any, Callable, Container, Dict, Iterator, List, Optional,
                     Sequence, Tuple)
 
@@ -55,6 +56,7 @@ class Tap:
         self.name = name
         self.tape = tape
         self.inplace = getattr(module, 'inplace', False)
+        self.module = module
         self.forward = module.forward
 
     def __call__(self, *args, **kwargs):
@@ -63,6 +65,10 @@ class Tap:
     def __deepcopy__(self, memo: dict) -> Callable:
         # A copy of the network, of an EMA say, has no tap.
         return copy.deepcopy(self.forward, memo)
+
+    def __reduce__(self) -> tuple:
+        # Nor has one that a hook writes to a file.
+        return getattr, (self.module, 'forward')
 
 
 class Tape:
@@ -84,6 +90,8 @@ class Tape:
         self.role = role
         self.statistics = statistics
         self._notes: Dict[str, Dict[str, list]] = {}
+        # (pass, module) -> what its tap returned last, mixed or not.
+        self._returned: Dict[Tuple[str, str], Any] = {}
         self._pass: Optional[Pass] = None
         # Of the checkpointed regions that are being run, what every tap did.
         self._regions: List[list] = []
@@ -107,7 +115,7 @@ class Tape:
             return self._answer_again(tap, args, kwargs)
         forward = self._pass
         if forward is None:
-            self._write_down(True, None)
+            self._write_down(True)
             return tap.forward(*args, **kwargs)
         name = tap.name
         runs = name not in forward.given
@@ -123,13 +131,16 @@ class Tape:
             if name in forward.note:
                 self.note(forward, name, output)
         else:
-            output = next(forward.given[name])
+            output = held(next(forward.given[name]))
         mixers = forward.mixers.get(name, ())
-        if mixers:
-            with self._unseen_by_checkpoints():
-                for index, mixer in mixers:
-                    output = put(output, mixer(pick(output, index)), index)
-        self._write_down(runs, output if mixers or not runs else None)
+        with self._unseen_by_checkpoints():
+            for index, mixer in mixers:
+                output = put(output, mixer(pick(output, index)), index)
+            if mixers or not runs:
+                self._write_down(runs, output, random_state())
+            else:
+                self._write_down(True)
+        self._returned[forward.name, name] = output
         if forward.left == 0:
             raise Stop
         return output
@@ -137,7 +148,7 @@ class Tape:
     def note(self, forward: Pass, name: str, output: Any) -> None:
         """Note what a module returned, or was given, in a pass."""
         notes = self._notes[forward.name].setdefault(name, [])
-        notes.append((output, versions(output)))
+        notes.append((held(output), versions(output)))
         if forward.left:
             forward.left -= 1
 
@@ -160,17 +171,24 @@ class Tape:
         """All that was noted in a pass; may be filled from elsewhere."""
         return self._notes.setdefault(name, {})
 
+    def returned(self, name: str, passes: Sequence[str]) -> Any:
+        """What a tap returned last, with what was mixed in, in the first of
+        some passes that it was met in."""
+        return next(self._returned[one, name] for one in passes
+                    if (one, name) in self._returned)
+
     def forget(self) -> None:
         """Let go of everything noted, so that its memory is free."""
-        self._notes = {}
+        self._notes, self._returned = {}, {}
 
     # -------------------------------------------- activation checkpointing
 
-    def watch(self):
-        """Two contexts for ``context_fn`` of torch's ``checkpoint``: around
-        the first run of a region, and around its recomputation."""
+    def watch(self) -> Tuple[Callable, Callable]:
+        """What makes the two contexts of torch's ``checkpoint``: around the
+        first run of a region, and around each recomputation of it."""
         region: list = []
-        return self._first_run(region), self._recomputation(region)
+        return partial(self._first_run,
+                       region), partial(self._recomputation, region)
 
     @contextmanager
     def _first_run(self, region: list) -> Iterator:
@@ -191,24 +209,64 @@ class Tape:
             self._recomputed = before
 
     def _answer_again(self, tap: Tap, args: tuple, kwargs: dict) -> Any:
-        runs, output = next(self._recomputed)
+        runs, output, state = next(self._recomputed)
         own = tap.forward(*args, **kwargs) if runs else None
-        self._write_down(runs, output)
-        return own if output is None else output
+        with self._unseen_by_checkpoints(always=True):
+            self._write_down(runs, output, state)
+            if state is None:
+                return own
+            set_random_state(state)
+            return copied(output)
 
-    def _write_down(self, runs: bool, output: Any) -> None:
+    def _write_down(self,
+                    runs: bool,
+                    output: Any = None,
+                    state: Optional[list] = None) -> None:
+        """Whether a module ran; and, unless it simply returned its own, what
+        its tap returned and where the random numbers were then."""
         for region in self._regions:
-            region.append((runs, output))
+            # What follows may write to the output itself.
+            region.append((runs, copied(output), state))
 
     @contextmanager
-    def _unseen_by_checkpoints(self) -> Iterator:
-        # What a mixer computes is not computed again, so that a checkpoint
+    def _unseen_by_checkpoints(self, always: bool = False) -> Iterator:
+        # What a tap computes is not computed again, so that a checkpoint
         # must not count on it.
-        if not self._regions:
+        if not (self._regions or always):
             yield
             return
         with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
             yield
+
+
+def random_state() -> list:
+    """Where the generators of the CPU and of the present GPU are."""
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return [torch.get_rng_state(), on_gpu and torch.cuda.get_rng_state()]
+
+
+def set_random_state(state: list) -> None:
+    """The inverse of :func:`random_state`."""
+    torch.set_rng_state(state[0])
+    if state[1] is not False:
+        torch.cuda.set_rng_state(state[1])
+
+
+def held(output: Any, tensor: Callable = lambda tensor: tensor) -> Any:
+    """An output in containers of its own: networks write to lists that a
+    module returned."""
+    if isinstance(output, Tensor):
+        return tensor(output)
+    if type(output) in (list, tuple):
+        return type(output)(held(item, tensor) for item in output)
+    if type(output) is dict:
+        return {key: held(item, tensor) for key, item in output.items()}
+    return output
+
+
+def copied(output: Any) -> Any:
+    """An output in tensors of its own, with their graphs."""
+    return held(output, Tensor.clone)
 
 
 def versions(output: Any) -> List[int]:

@@ -88,6 +88,10 @@ class Method(BaseModule, metaclass=ABCMeta):
         """Whether it mixes features on their way through the child now."""
         return False
 
+    def needs_own(self) -> bool:
+        """Whether the child's own pass is needed now, whatever else is."""
+        return self.sees == 'own'
+
     def active(self) -> bool:
         """Whether the parent is needed now."""
         return any(

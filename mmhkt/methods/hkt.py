@@ -207,6 +207,11 @@ class HKT(Method):
     def mixes(self) -> bool:
         return self.weight('inherited') > 0 and not self.weaned()
 
+    def needs_own(self) -> bool:
+        # Weaned, its loss on the mixture is that of the own pass.
+        return super().needs_own() or (self.weight('inherited') > 0
+                                       and not self.mixes())
+
     def active(self) -> bool:
         return self.mixes() or any(
             self.weight(term) > 0 for term in ('hint', 'parent_head'))

@@ -118,13 +118,19 @@ class Inheritance(BaseModel):
         first method gives it; every other name begins with its method's.
         """
         step = Step(self._extraction, self.parent, inputs, data_samples)
+        try:
+            return self._loss(step)
+        finally:
+            step.forget()
+
+    def _loss(self, step: Step) -> Dict[str, Tensor]:
         losses = {}
         if any(m.needs_parent and m.active() for m in self.methods):
             step.run_parent()
         native = self.methods[0].weight('native') > 0
         mixing = [method for method in self.methods if method.mixes()]
         # The first pass is the whole one.
-        if native or len(mixing) != 1 or any(m.sees == 'own'
+        if native or len(mixing) != 1 or any(m.needs_own()
                                              for m in self.methods):
             own = step.native()
             if native:
@@ -138,10 +144,9 @@ class Inheritance(BaseModel):
                 for key, value in found[method].items()
             })
         for term, logits in step.logits.items():
-            score = self.task.score(logits, data_samples)
+            score = self.task.score(logits, step.data_samples)
             if score is not None:
                 losses[f'{term}.accuracy'] = score
-        step.forget()
         return losses
 
     def parse_losses(self, losses: Dict[str, Tensor]) -> tuple:

@@ -100,6 +100,8 @@ class InheritanceRunner(Runner):
         # The data is needed first: an image for the dry run.
         self._train_loop = self.build_train_loop(self._train_loop)
         self.inheritance = self.inherit(self.model)
+        # What a validation before has loaded was the child alone.
+        self._has_loaded = False
         self.trained = self._wrapped(self.inheritance)
 
     def _wrapped(self, inheritance: Inheritance) -> nn.Module:
@@ -155,10 +157,13 @@ class InheritanceRunner(Runner):
                 for method in methods:
                     method.survey(self.train_dataloader.dataset)
             compile_cfg = self.cfg.get('compile') or None
+            if compile_cfg is not None:
+                compile_cfg = {} if compile_cfg is True else dict(compile_cfg)
+                # Which method is compiled; here it is what lies between taps.
+                compile_cfg.pop('target', None)
             return Inheritance(child, parent, methods, image,
                                self.cfg.get('task'),
-                               {} if compile_cfg is True else compile_cfg).to(
-                                   get_device())
+                               compile_cfg).to(get_device())
 
     def _maybe_compile(self, target: str) -> None:
         """Nothing: compiled is what lies between the taps, and by those."""

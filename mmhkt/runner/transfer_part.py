@@ -13,6 +13,8 @@ from mmhkt.models import Inheritance
 from mmhkt.utils import nearest
 
 KEY = 'transfer'
+# Of what lies there; 1 had no number.
+FORMAT = 2
 
 
 def set_aside(checkpoint: dict, inheritance: Inheritance) -> None:
@@ -24,6 +26,7 @@ def set_aside(checkpoint: dict, inheritance: Inheritance) -> None:
         inheritance (Inheritance): What the child is trained with.
     """
     part = dict(
+        format=FORMAT,
         methods=[type(method).__name__ for method in inheritance.methods],
         state_dict={
             name: value.detach().cpu()
@@ -71,6 +74,12 @@ def put_back(checkpoint: dict, inheritance: Inheritance) -> None:
         raise ValueError(
             f'This run of {methods} cannot resume a checkpoint of {written}. '
             'To start from its weights, give it as load_from instead.')
+    if part.get('format') != FORMAT and part['state_dict']:
+        raise ValueError(
+            'The checkpoint was written by another version of mmhkt, whose '
+            f'{", ".join(methods)} kept what only training needs in another '
+            'way, so that the run cannot be resumed. To start from its '
+            'weights, give it as load_from instead.')
     own = inheritance.transfer_state_dict()
     for name in list(own) + list(part['state_dict']):
         if name not in own or name not in part['state_dict'] or own[
