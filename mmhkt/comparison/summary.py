@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-
 """Puts what all runs recorded into one plain dict."""
 import math
 import platform

@@ -89,8 +89,9 @@ class Regression(nn.Module):
         with torch.autocast(q.device.type, enabled=False):
             q, z = q.float(), z.detach().float()
             self._learn(self._summed(z))
-            squares = nn.functional.mse_loss(q, z) * self.target
-            return self._relative(squares)
+            difference = q.detach() - z
+            squares = _Squares.apply(q, difference, _power(difference))
+            return self._relative(squares * self.target / q.numel())
 
     def _regressed(self, q: Tensor, z: Tensor, error: bool,
                    inverse: bool) -> Tuple[Optional[Tensor], ...]:
@@ -110,8 +111,10 @@ class Regression(nn.Module):
         if inverse:
             v = self._restored(_inverse(gram, self.RIDGE) @ made, q)
         if error:
-            squares = _SquaredDistance.apply(columns, gram, made,
-                                             _squared(target))
+            # Half of the gradient: G q - b.
+            half = gram @ own - made
+            squares = (own * (half - made)).sum() + target.square().sum()
+            squares = _Squares.apply(columns, half, squares)
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
 
@@ -136,7 +139,7 @@ class Regression(nn.Module):
     def _summed(self, z: Tensor, *products: Tensor) -> List[Tensor]:
         """A batch's products, power and number of rows, over all processes.
         """
-        power = _squared(z)
+        power = _power(z)
         parts = (*products, power, power.new_full((),
                                                   z.numel() // self.target))
         summed = torch.cat([part.flatten() for part in parts])
@@ -161,25 +164,25 @@ class Regression(nn.Module):
         return torch.where(power > self.LEAST_POWER, relative, squares * 0)
 
 
-class _SquaredDistance(torch.autograd.Function):
-    """Sum of ``q'Gq - 2q'b + z'z`` over columns; its gradient is 2(Gq - b)."""
+class _Squares(torch.autograd.Function):
+    """A sum of squares whose half gradient is known beforehand."""
 
     @staticmethod
-    def forward(ctx, q: Tensor, gram: Tensor, made: Tensor,
-                power: Tensor) -> Tensor:
-        half = gram @ q - made
+    def forward(ctx, feature: Tensor, half: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(half)
-        return (q * (half - made)).sum() + power
+        return value.clone()
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
         half, = ctx.saved_tensors
-        return 2 * grad * half, None, None, None
+        return 2 * grad * half, None, None
 
 
-def _squared(feature: Tensor) -> Tensor:
-    # Not by norm or dot product, which lose digits over millions of values.
-    return feature.square().sum()
+def _power(feature: Tensor) -> Tensor:
+    """The sum of squares. By norms of single images: as one norm, that of
+    millions of values would lose digits."""
+    norms = torch.linalg.vector_norm(feature.flatten(1), dim=1)
+    return norms.square().sum()
 
 
 def _products(one: Tensor, other: Tensor) -> Tensor:

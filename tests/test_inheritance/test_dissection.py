@@ -172,9 +172,8 @@ def used_again(dissection, site):
 
 def test_used_again(dissection):
     # the largest, and no part of them; the backbone itself is not finished
-    assert used_again(dissection, 'backbone.layer2') == {
-        'backbone.stem', 'backbone.layer1'
-    }
+    assert used_again(
+        dissection, 'backbone.layer2') == {'backbone.stem', 'backbone.layer1'}
     assert used_again(dissection, 'backbone.layer1.1') == {
         'backbone.stem', 'backbone.layer1.0'
     }
