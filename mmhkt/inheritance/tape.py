@@ -136,7 +136,7 @@ class Tape:
         with self._unseen_by_checkpoints():
             for index, mixer in mixers:
                 output = put(output, mixer(pick(output, index)), index)
-            if mixers or not runs:
+            if self._regions and (mixers or not runs):
                 self._write_down(runs, output, random_state())
             else:
                 self._write_down(True)
