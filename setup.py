@@ -127,6 +127,7 @@ if __name__ == '__main__':
         packages=find_packages(include=['mmhkt', 'mmhkt.*']),
         package_data={'mmhkt.comparison': ['report.html']},
         python_requires='>=3.10',
+        entry_points={'console_scripts': ['mmhkt = mmhkt.cli:main']},
         install_requires=[
             'torch>=2.4',
             'torchvision>=0.19',

@@ -1,0 +1,5 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from mmhkt.cli import main
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,45 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Make a data file, or fetch the weights, that the configs name."""
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from mmhkt.prepare import RECIPES, PrepareError
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='what can be made:\n' +
+        '\n'.join(f'  {name:14} {path:18} {what}'
+                  for name, (path, what) in RECIPES.items()) +
+        '\n\nWhat is there already is not made again. Everything is checked '
+        'before it\nis used.')
+    parser.add_argument(
+        'name', choices=RECIPES, metavar='NAME', help='what to make')
+    parser.add_argument(
+        '--source',
+        type=Path,
+        help='file or folder that holds the originals already; default: they '
+        'are downloaded')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('data'),
+        help='folder to write to (default: data, where the configs look)')
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    path = args.out / RECIPES[args.name][0]
+    if path.exists():
+        print(f'{path} is there already')
+        return
+    recipe = import_module(f'mmhkt.prepare.{args.name.replace("-", "_")}')
+    try:
+        recipe.prepare(args.source, path)
+    except PrepareError as error:
+        raise SystemExit(f'mmhkt: {error}') from None
+    print(f'written: {path}')
