@@ -1,25 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """The converter of LiTS, and volumes for it."""
-import importlib.util
 import json
-import sys
 
 import nibabel as nib
 import numpy as np
-from helpers import REPO
 
-NAME = 'lits_converter'
-
-
-def load_tool():
-    """The converter as a module."""
-    if NAME not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            NAME, REPO / 'tools/dataset_converters/lits.py')
-        # Processes look up by this name what they are to do.
-        sys.modules[NAME] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[NAME])
-    return sys.modules[NAME]
+from mmhkt.cli import prepare_lits
 
 
 def save(path, array, affine=None, codes='RAS', spacing=(1, 1, 1)):
@@ -42,7 +28,7 @@ def pair(folder, number, hu, labels, suffix='.nii.gz', **kwargs):
 
 def convert(source, out, *args, workers=2):
     """Convert and return the manifest."""
-    load_tool().main([
+    prepare_lits.main([
         str(source),
         str(out), '--workers',
         str(workers), *[str(arg) for arg in args]

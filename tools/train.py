@@ -1,58 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-"""Train a model: a child with its parent, or any OpenMMLab config."""
-import argparse
-import os
+"""``mmhkt train``, where OpenMMLab's users expect it."""
+import sys
 
-# First: it checks what is installed and makes `mmhkt::` configs known.
-import mmhkt  # noqa: F401  isort: skip
-from mmhkt.utils.config import (CONFIG_ERRORS, add_common_arguments,
-                                build_runner, leave_process_group, load_config,
-                                merge_train_args, quieten)
-
-
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='path of the config')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go')
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CKPT',
-        help='go on from this checkpoint, or from the latest one in the work '
-        'directory if none is given')
-    parser.add_argument(
-        '--amp', action='store_true', help='train in mixed precision')
-    parser.add_argument(
-        '--no-validate',
-        action='store_true',
-        help='do not evaluate during training')
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate from the batch size it was tuned for to '
-        'the actual one')
-    parser.add_argument(
-        '--no-persistent-workers',
-        action='store_true',
-        help='turn off persistent_workers in every dataloader')
-    add_common_arguments(parser)
-    args = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
-
-
-def main():
-    args = parse_args()
-    quieten()
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        merge_train_args(cfg, args)
-    except CONFIG_ERRORS as error:
-        raise SystemExit(f'mmhkt: {error}') from None
-    build_runner(cfg).train()
-    leave_process_group()
-
+from mmhkt.cli.train import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

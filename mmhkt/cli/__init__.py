@@ -14,6 +14,13 @@ from mmhkt.version import __version__
 # command -> what it does; its module has `_` in place of `-`
 COMMANDS = {
     'prepare': 'make the data files and fetch the weights of the configs',
+    'pair': 'show what inherits from what, before anything is trained',
+    'train': 'train a child with its parent, or any OpenMMLab config',
+    'test': 'test a checkpoint',
+    'compare': 'train methods x seeds and compare what they reach',
+    'benchmark': 'time what a training step costs with each method',
+    'export': 'make the plain child of a checkpoint',
+    'flow': 'show the optical flow of two images or of a video',
 }
 USAGE = """usage: mmhkt COMMAND ...
 

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Make a data file, or fetch the weights, that the configs name."""
 import argparse
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -32,6 +33,10 @@ def parse_args(argv=None):
 
 
 def main(argv=None):
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ['lits']:  # has arguments of its own
+        sys.argv[0] += ' lits'
+        return import_module('mmhkt.cli.prepare_lits').main(argv[1:])
     args = parse_args(argv)
     path = args.out / RECIPES[args.name][0]
     if path.exists():

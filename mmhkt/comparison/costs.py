@@ -33,12 +33,11 @@ def kept_costs(plan: Plan) -> Optional[dict]:
     return None
 
 
-def measure_costs(plan: Plan, benchmark: Path, environment: dict) -> None:
-    """Measure by ``tools/benchmark.py``, unless :func:`kept_costs` has it.
+def measure_costs(plan: Plan, environment: dict) -> None:
+    """Measure by ``mmhkt benchmark``, unless :func:`kept_costs` has it.
 
     Args:
         plan (Plan): The comparison.
-        benchmark (Path): The tool.
         environment (dict): Its environment variables.
 
     Raises:
@@ -53,7 +52,8 @@ def measure_costs(plan: Plan, benchmark: Path, environment: dict) -> None:
     result.unlink(missing_ok=True)
     write_text(config, text)
     command = [
-        sys.executable, benchmark, config, '--iters', ROUNDS, '--json', result
+        sys.executable, '-m', 'mmhkt', 'benchmark', config, '--iters', ROUNDS,
+        '--json', result
     ]
     done = subprocess.run(
         list(map(str, command)),

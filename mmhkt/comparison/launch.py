@@ -19,6 +19,7 @@ from .records import FAILURE, read_record
 
 TICK = 0.5  # seconds
 PATIENCE = 10  # seconds that a run gets to end when told to
+TRAIN = [sys.executable, '-m', 'mmhkt', 'train']
 
 
 @dataclass
@@ -34,7 +35,6 @@ class Launcher:
     """Trains runs; what is finished is skipped, what was cut off resumed.
 
     Args:
-        train (Path): ``tools/train.py``.
         jobs (int): How many runs at once.
         gpus (Sequence[str]): GPUs to spread them over. Defaults to (), as the
             environment says.
@@ -43,12 +43,10 @@ class Launcher:
     """
 
     def __init__(self,
-                 train: Path,
                  jobs: int = 1,
                  gpus: Sequence[str] = (),
                  tell: Callable[[str], None] = print,
                  watch: Callable[[], None] = lambda: None):
-        self.train = train
         self.jobs = jobs
         self.gpus = gpus
         self.tell = tell
@@ -99,8 +97,8 @@ class Launcher:
                 popen = subprocess.Popen(
                     list(
                         map(str, [
-                            sys.executable, self.train, run.config_file,
-                            '--work-dir', run.folder, '--resume'
+                            *TRAIN, run.config_file, '--work-dir', run.folder,
+                            '--resume'
                         ])),
                     stdin=subprocess.DEVNULL,
                     stdout=output,

@@ -4,13 +4,13 @@ import logging
 import os.path as osp
 import re
 import warnings
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import List, Optional, Sequence
 
 import mmengine.logging
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE, ConfigParsingError
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
@@ -27,32 +27,6 @@ class ConfigError(ValueError):
 # What the user got wrong, as opposed to what is wrong in this code.
 CONFIG_ERRORS = (ConfigError, ConfigParsingError, FileNotFoundError,
                  ModuleNotFoundError)
-
-
-def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add the flags that training and testing share, under OpenMMLab's names.
-
-    Args:
-        parser (ArgumentParser): The tool's parser.
-    """
-    parser.add_argument(
-        '--no-pin-memory',
-        action='store_true',
-        help='turn off pin_memory in every dataloader')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings that override the config, as key=value; a list is '
-        'written key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]", '
-        'quoted and without blanks')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what starts the processes of a distributed run')
-    # Which of the two spellings a launcher passes depends on torch's version.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
 def quieten() -> None:

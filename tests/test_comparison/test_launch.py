@@ -54,12 +54,13 @@ def runs(tmp_path):
 
 
 @pytest.fixture
-def launcher(tmp_path):
+def launcher(tmp_path, monkeypatch):
     script = tmp_path / 'train.py'
     script.write_text(TRAIN.format(root=str(tmp_path)))
+    monkeypatch.setattr(launch, 'TRAIN', [sys.executable, script])
 
     def make(*args, **kwargs):
-        made = Launcher(script, *args, **kwargs)
+        made = Launcher(*args, **kwargs)
         made.lines = []
         made.tell = made.lines.append
         return made
@@ -149,8 +150,7 @@ def test_orphan_is_waited_for(tmp_path, runs, launcher):
         (run.folder / 'hold').touch()
         file = lock.acquire(run.folder)
         command = [
-            sys.executable, made.train, 'config', '--work-dir', run.folder,
-            '--resume'
+            *launch.TRAIN, 'config', '--work-dir', run.folder, '--resume'
         ]
         orphans.append(
             subprocess.Popen(

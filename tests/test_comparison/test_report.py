@@ -68,7 +68,7 @@ def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
                     extra_parameters=4096 * i)))
     return dict(
         title='ResNet-56 → ResNet-20 on CIFAR-10',
-        command='python tools/compare.py configs/compare.py --seeds 0 1 2',
+        command='mmhkt compare configs/compare.py --seeds 0 1 2',
         metric=dict(
             name='accuracy/top1' if higher else 'EPE',
             higher_is_better=higher),

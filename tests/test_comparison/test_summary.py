@@ -172,7 +172,7 @@ def test_costs_are_measured_once(plan, monkeypatch):
     calls = []
 
     def benchmark(command, **_):
-        config, result = Path(command[2]), Path(command[-1])
+        config, result = Path(command[4]), Path(command[-1])
         comparison = Config.fromfile(config).comparison
         assert list(comparison.methods) == [e.name for e in plan.entries]
         calls.append(command)
@@ -182,25 +182,25 @@ def test_costs_are_measured_once(plan, monkeypatch):
     monkeypatch.setattr(costs.subprocess, 'run', benchmark)
     assert kept_costs(plan) is None
     for _ in range(2):
-        measure_costs(plan, Path('benchmark.py'), {})
+        measure_costs(plan, {})
     assert len(calls) == 1 and kept_costs(plan) == dict(medians={})
     plan.entries[1].cfg.method[1].tau = 2
     assert kept_costs(plan) is None
-    measure_costs(plan, Path('benchmark.py'), {})
+    measure_costs(plan, {})
     assert len(calls) == 2
 
 
 def test_costs_are_those_of_a_parent_that_computes(plan, monkeypatch):
 
     def benchmark(command, **_):
-        assert 'cache' not in Config.fromfile(command[2]).parent
+        assert 'cache' not in Config.fromfile(command[4]).parent
         Path(command[-1]).write_text('{}')
         return subprocess.CompletedProcess(command, 0, '', '')
 
     monkeypatch.setattr(costs.subprocess, 'run', benchmark)
     for entry in plan.entries:
         entry.cfg.parent = dict(config='parent.py', cache='features')
-    measure_costs(plan, Path('benchmark.py'), {})
+    measure_costs(plan, {})
     assert kept_costs(plan) == {}
     assert all(e.cfg.parent.cache == 'features' for e in plan.entries)
 
@@ -211,11 +211,11 @@ def test_costs_that_cannot_be_measured(plan, monkeypatch):
         lambda command, **_: subprocess.CompletedProcess(
             command, 1, '', 'Traceback\nValueError: why\n'))
     with pytest.raises(CostsError, match='^ValueError: why$'):
-        measure_costs(plan, Path('benchmark.py'), {})
+        measure_costs(plan, {})
     assert kept_costs(plan) is None
     plan.entries[1].cfg.train_cfg = dict(max_epochs=3)
     with pytest.raises(CostsError, match='differ in more than'):
-        measure_costs(plan, Path('benchmark.py'), {})
+        measure_costs(plan, {})
 
 
 def test_a_score_that_is_not_finite_is_not_the_best(plan):

@@ -12,12 +12,10 @@ from mmhkt.datasets import LiTSDataset, LoadSlices
 pytest.importorskip('nibabel', reason='nibabel is not installed')
 
 from lits_helpers import read_crop  # noqa: E402
-from lits_helpers import convert, load_tool, pair, save
+from lits_helpers import convert, pair, save
 
-
-@pytest.fixture(scope='module')
-def tool():
-    return load_tool()
+from mmhkt.cli.prepare_lits import parse_args  # noqa: E402
+from mmhkt.prepare.lits import split  # noqa: E402
 
 
 def voxels(seed=0, shape=(6, 5, 4)):
@@ -96,15 +94,15 @@ def test_manifest_has_checksums(tmp_path):
         assert sums[kind] == total.hexdigest()
 
 
-def test_split_by_patient_with_a_seed(tool):
+def test_split_by_patient_with_a_seed():
     numbers = [str(n) for n in range(20)]
-    first = tool.split(numbers, 0.2, 0.1, seed=0)
-    assert first == tool.split(numbers[::-1], 0.2, 0.1, seed=0)
-    assert first != tool.split(numbers, 0.2, 0.1, seed=1)
+    first = split(numbers, 0.2, 0.1, seed=0)
+    assert first == split(numbers[::-1], 0.2, 0.1, seed=0)
+    assert first != split(numbers, 0.2, 0.1, seed=1)
     assert sorted(first) == sorted(numbers)
     names = list(first.values())
     assert [names.count(n) for n in ('train', 'val', 'test')] == [14, 4, 2]
-    assert tool.split(['7'], 0.15, 0.15, seed=0) == {'7': 'train'}
+    assert split(['7'], 0.15, 0.15, seed=0) == {'7': 'train'}
 
 
 def test_resumes(tmp_path):
@@ -237,9 +235,9 @@ def test_nothing_to_convert(tmp_path):
 @pytest.mark.parametrize('args', [('--window', '5', '5'), ('--spacing', '0'),
                                   ('--val', '0.6', '--test', '0.4'),
                                   ('--workers', '0')])
-def test_impossible_arguments(tool, args, capsys):
+def test_impossible_arguments(args, capsys):
     with pytest.raises(SystemExit):
-        tool.parse_args(['in', 'out', *args])
+        parse_args(['in', 'out', *args])
     assert args[0] in capsys.readouterr().err
 
 

@@ -109,7 +109,7 @@ def test_whole(whole):
         name='accuracy/top1', higher_is_better=True), 'epoch', 'alone')
     assert found['deployed'] == dict(parameters=5006, flops=55520)
     assert found['environment']['threads'] == 1
-    assert found['command'] == 'python tools/compare.py my.py --jobs 2'
+    assert found['command'] == 'mmhkt compare my.py --jobs 2'
     alone, hkt = found['methods']
     for one, other in zip(alone['runs'], hkt['runs']):
         assert one['initial_weights'] == other['initial_weights']

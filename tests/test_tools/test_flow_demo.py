@@ -1,14 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """``tools/flow_demo.py`` on rendered frames, with a random network."""
-import importlib.util
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from example_helpers import FLOW
-from helpers import CONFIGS, REPO, tool
+from helpers import CONFIGS, tool
 
+from mmhkt.cli.flow import main
 from mmhkt.datasets import SyntheticFlow
 from mmhkt.models import build_network
 from mmhkt.utils.config import load_config
@@ -44,16 +44,12 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def demo(folder, monkeypatch):
     """Runs the tool in this process, which is quicker."""
-    spec = importlib.util.spec_from_file_location('flow_demo',
-                                                  REPO / 'tools/flow_demo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, 'quieten', lambda: None)
+    monkeypatch.setattr('mmhkt.utils.config.quieten', lambda: None)
     monkeypatch.chdir(folder)
 
     def run(*args, config=FLOW, checkpoint='child.pth'):
         given = ['--checkpoint', checkpoint] if checkpoint else []
-        module.main([*args, '--config', str(config), *given])
+        main([*args, '--config', str(config), *given])
 
     return run
 

@@ -1,31 +1,24 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import importlib.util
 import uuid
 
 import pytest
-from helpers import CONFIGS, REPO, digits_config, dump
+from helpers import CONFIGS, digits_config, dump
 from helpers import tool as run_tool
 from mmengine.logging import MMLogger
+
+from mmhkt.cli import pair as command
+from mmhkt.runner import pairing
 
 DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
 CIFAR = CONFIGS / 'hkt/hkt_resnet56_resnet20_200e_cifar10.py'
 
 
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location(
-        'print_pairing', REPO / 'tools/print_pairing.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def printed(tool, monkeypatch, tmp_path, capsys):
+def printed(monkeypatch, tmp_path, capsys):
     """What the tool prints, run where there is no data."""
     monkeypatch.chdir(tmp_path)
     # It is for processes that end with the tool.
-    monkeypatch.setattr(tool, 'quieten', lambda: None)
+    monkeypatch.setattr('mmhkt.utils.config.quieten', lambda: None)
 
     def load_config(*args):
         cfg = original(*args)
@@ -33,12 +26,12 @@ def printed(tool, monkeypatch, tmp_path, capsys):
         cfg.experiment_name = uuid.uuid4().hex
         return cfg
 
-    original = tool.load_config
-    monkeypatch.setattr(tool, 'load_config', load_config)
+    original = pairing.load_config
+    monkeypatch.setattr(pairing, 'load_config', load_config)
 
     def text(*args):
         capsys.readouterr()
-        tool.main([str(arg) for arg in args])
+        command.main([str(arg) for arg in args])
         assert list(tmp_path.glob('work_dirs')) == []
         return capsys.readouterr().out
 
@@ -73,7 +66,7 @@ def test_before_there_is_data(printed):
     assert '…' not in text
 
 
-def test_says_what_is_wrong_in_one_line(tool, printed, monkeypatch):
+def test_says_what_is_wrong_in_one_line(printed, monkeypatch):
     shape = '--shape', 8, 8
     cases = {
         'There is no checkpoint "work_dirs/resnet20_digits/child.pth"':
@@ -101,9 +94,9 @@ def test_says_what_is_wrong_in_one_line(tool, printed, monkeypatch):
         printed(CIFAR, '--random-parent')
 
 
-def test_shape_is_a_size(tool, capsys):
+def test_shape_is_a_size(capsys):
     with pytest.raises(SystemExit):
-        tool.parse_args(['a.py', '--shape', '0', '8'])
+        command.parse_args(['a.py', '--shape', '0', '8'])
     assert '--shape wants' in capsys.readouterr().err
 
 

@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmhkt.cli import test, train
 from mmhkt.utils import config as utils
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 merge_test_args, merge_train_args, set_amp,
@@ -15,26 +15,17 @@ from mmhkt.utils.config import (ConfigError, build_runner, load_config,
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def parser_of(tool):
-    spec = importlib.util.spec_from_file_location(f'tool_{tool}',
-                                                  ROOT / f'tools/{tool}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.parse_args
-
-
 @pytest.fixture
 def train_args(monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
-    parse = parser_of('train')
-    return lambda *flags: parse(['dir/child.py', *flags])
+    return lambda *flags: train.parse_args(['dir/child.py', *flags])
 
 
 @pytest.fixture
 def test_args(monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '0')
-    parse = parser_of('test')
-    return lambda *flags: parse(['dir/child.py', 'child.pth', *flags])
+    return lambda *flags: test.parse_args(
+        ['dir/child.py', 'child.pth', *flags])
 
 
 @pytest.fixture

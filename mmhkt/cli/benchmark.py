@@ -1,0 +1,31 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What inheritance costs a training step.
+
+Times, alternating in one run and on the same batches: a step of the child
+alone, the parent's forward without gradients, and a step of the config's
+method; or, if the config has a ``comparison``, a step of each of its methods.
+Prints the medians and what they come to in relation to each other.
+"""
+import argparse
+
+from .arguments import add_cfg_options, hand_over
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'config', help='path of a config with a method or a comparison')
+    parser.add_argument(
+        '--iters', type=int, default=20, help='timed rounds (default 20)')
+    parser.add_argument(
+        '--warmup', type=int, default=3, help='untimed rounds (default 3)')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--json', help='write the figures to this file too')
+    add_cfg_options(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    return hand_over(parse_args(argv), 'mmhkt.runner.step_times')

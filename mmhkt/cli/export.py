@@ -1,0 +1,36 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Turn a checkpoint of a training run into the plain child.
+
+Written are the weights with the child's config and the data set's metadata,
+and beside that file the config as a `.py` file. Optimiser, log history and
+what only training needs stay behind. Before anything is written, the weights
+are loaded strictly into the network that this config builds.
+"""
+import argparse
+
+from .arguments import hand_over
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='A run with EMAHook needs no flag: mmengine writes the '
+        "averaged weights as the\ncheckpoint's state_dict, so that they are "
+        'what is exported.')
+    parser.add_argument(
+        'checkpoint', help='of a run with mmhkt, or with OpenMMLab alone')
+    parser.add_argument('out', help='file to write, for instance child.pth')
+    parser.add_argument(
+        '--config',
+        help="config of the run. Defaults to the checkpoint's own text of it")
+    parser.add_argument(
+        '--trusted',
+        action='store_true',
+        help='run code that the checkpoint may hold, pickled or in its '
+        'config; only where you trust its author')
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    return hand_over(parse_args(argv), 'mmhkt.models.export_checkpoint')

@@ -1,0 +1,35 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Print which layer of the child inherits from which of the parent.
+
+The table is the one that training begins with: sites, shapes, adapters, what
+is learned in training only. Nothing is trained.
+"""
+import argparse
+
+from .arguments import add_cfg_options, hand_over
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('config', help='path of a config with a method')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='size of a random image to look at the networks with. Defaults '
+        'to the first image of the training set, which has to be there then')
+    parser.add_argument(
+        '--random-parent',
+        action='store_true',
+        help='give the parent random weights: the table can then be seen '
+        'before there is a checkpoint')
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if args.shape is not None and min(args.shape) < 1:
+        parser.error('--shape wants a height and a width of 1 or more')
+    return args
+
+
+def main(argv=None):
+    return hand_over(parse_args(argv), 'mmhkt.runner.pairing')

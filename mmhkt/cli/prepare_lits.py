@@ -1,0 +1,83 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Cut the volumes of LiTS into windowed axial slices.
+
+The source holds volume-N.nii and segmentation-N.nii (or .nii.gz), in any
+subfolders. What is written, for mmhkt.LiTSDataset:
+
+    images/N/0000.png  the window as grey values 0 to 255
+    masks/N/0000.png   0 background, 1 liver, 2 tumour
+    volumes/N.json     one entry of the manifest; marks a volume as done
+    manifest.json      settings, and of each volume split, size, spacing,
+                       pixels of liver and tumour per slice, checksums
+
+All slices are kept, in order from the feet to the head; mmhkt.LiTSDataset
+chooses. Volumes are turned by their affine so that rows run from front to back
+and columns from the patient's right to the left. Volumes 28 to 47 of LiTS have
+the identity in its place: their orientation and spacing are not known.
+
+Each volume counts as one patient. What is already done is not done again. A
+volume that cannot be used is reported and left out; the exit status is then 1.
+"""
+import argparse
+import os
+from pathlib import Path
+
+from .arguments import hand_over
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, help='folder of the volumes')
+    parser.add_argument('out', type=Path, help='folder to write to')
+    parser.add_argument(
+        '--window',
+        nargs=2,
+        type=float,
+        default=(-200., 250.),
+        metavar=('LOW', 'HIGH'),
+        help='HU that become black and white. Defaults to -200 250')
+    parser.add_argument(
+        '--spacing',
+        type=float,
+        metavar='MM',
+        help='resample slices to pixels of this size. Defaults to leaving '
+        'them as they are')
+    parser.add_argument(
+        '--ignore-mask-affine',
+        action='store_true',
+        help='take masks to lie where their volumes do, whatever their '
+        'affine says')
+    parser.add_argument(
+        '--val',
+        type=float,
+        default=0.15,
+        help='share of the patients for validation. Defaults to 0.15')
+    parser.add_argument(
+        '--test',
+        type=float,
+        default=0.15,
+        help='share of the patients for testing. Defaults to 0.15')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the split. Defaults to 0')
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count(),
+        help='processes; each needs up to 3 GB. Defaults to one a core')
+    args = parser.parse_args(argv)
+    if not args.window[0] < args.window[1]:
+        parser.error('--window wants the lower value first')
+    if args.spacing is not None and not args.spacing > 0:
+        parser.error('--spacing wants a size above 0')
+    if min(args.val, args.test) < 0 or args.val + args.test >= 1:
+        parser.error('--val and --test want shares that leave some patients '
+                     'to train with')
+    if args.workers < 1:
+        parser.error('--workers wants 1 or more')
+    return args
+
+
+def main(argv=None):
+    return hand_over(parse_args(argv), 'mmhkt.prepare.lits')

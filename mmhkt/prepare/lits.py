@@ -1,0 +1,352 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What ``mmhkt prepare lits`` does: volumes to slices."""
+import hashlib
+import json
+import re
+import shutil
+from argparse import Namespace
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from mmhkt.utils.files import write_text
+
+try:
+    import nibabel
+except ImportError:
+    raise SystemExit('mmhkt: nibabel is needed to read the volumes: '
+                     'pip install "mmhkt[lits]"') from None
+
+LABELS = ('background', 'liver', 'tumour')
+SLICE = '{kind}/{volume}/{number:04d}.png'
+
+
+class Unusable(ValueError):
+    """A volume that cannot be used; says which file and why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how slices look.
+
+    Attributes:
+        window (list[float]): HU that become 0 and 255.
+        spacing (float, optional): Of pixels, in mm, to which slices are
+            resampled; None leaves them as they are.
+        mask_affine (bool): Whether a mask has to lie where its volume does.
+    """
+    window: List[float]
+    spacing: Optional[float]
+    mask_affine: bool
+
+
+def run(args: Namespace) -> None:
+    """Do what the command line says."""
+    settings = Settings(
+        list(args.window), args.spacing, not args.ignore_mask_affine)
+    pairs = find(args.source)
+    if not pairs:
+        raise SystemExit('mmhkt: there is no volume-N.nii or .nii.gz in '
+                         f'{args.source}')
+    records, problems = {}, {}
+    with ProcessPoolExecutor(min(args.workers, len(pairs))) as pool:
+        jobs = {
+            pool.submit(convert, number, *pair, args.out, settings): number
+            for number, pair in pairs.items()
+        }
+        for job in track(
+                as_completed(jobs),
+                'Volumes',
+                total=len(jobs),
+                console=Console(stderr=True)):
+            try:
+                records[jobs[job]] = job.result()
+            except Unusable as error:
+                problems[jobs[job]] = str(error)
+            except BrokenProcessPool:
+                problems[jobs[job]] = (
+                    f'volume {jobs[job]}: a process was killed, probably for '
+                    'want of memory; try fewer --workers')
+
+    splits = split(list(pairs), args.val, args.test, args.seed)
+    manifest = dict(
+        settings=asdict(settings),
+        split=dict(val=args.val, test=args.test, seed=args.seed),
+        slice=SLICE,
+        volumes={
+            number: dict(split=splits[number], **records[number])
+            for number in pairs if number in records
+        },
+        unusable={n: problems[n]
+                  for n in pairs if n in problems})
+    file = args.out / 'manifest.json'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(manifest) + '\n')
+    report(manifest)
+    print(f'{file} is written')
+    if problems:
+        raise SystemExit(1)
+
+
+def report(manifest: dict) -> None:
+    """Say what there is now and what is left out."""
+    for name in ('train', 'val', 'test'):
+        chosen = [
+            v for v in manifest['volumes'].values() if v['split'] == name
+        ]
+        print(f'{name}: {len(chosen)} volumes, '
+              f'{sum(v["slices"] for v in chosen)} slices')
+    for problem in manifest['unusable'].values():
+        print(f'left out: {problem}')
+
+
+def find(source: Path) -> Dict[str, Tuple[Optional[Path], Optional[Path]]]:
+    """Find the volumes and their masks.
+
+    Args:
+        source (Path): A folder.
+
+    Returns:
+        dict[str, tuple[Path | None, Path | None]]: Number -> the two files,
+        by number.
+
+    Raises:
+        SystemExit: If a number is there twice.
+    """
+    found: Dict[str, Dict[str, Path]] = dict(volume={}, segmentation={})
+    for path in sorted(source.rglob('*.nii*')):
+        name = re.fullmatch(r'(volume|segmentation)-(\d+)\.nii(\.gz)?',
+                            path.name)
+        if name is None:
+            continue
+        kind, number = name[1], name[2]
+        if number in found[kind]:
+            raise SystemExit(f'mmhkt: {found[kind][number]} and {path} are '
+                             'of one number; remove one')
+        found[kind][number] = path
+    numbers = sorted({n for files in found.values() for n in files}, key=int)
+    return {
+        n: tuple(files.get(n) for files in found.values())
+        for n in numbers
+    }
+
+
+def split(numbers: List[str], val: float, test: float,
+          seed: int) -> Dict[str, str]:
+    """Divide patients.
+
+    Args:
+        numbers (list[str]): The patients'.
+        val (float): Share for validation, of which whole patients are taken.
+        test (float): Share for testing.
+        seed (int): Of the permutation.
+
+    Returns:
+        dict[str, str]: Number -> ``'train'``, ``'val'`` or ``'test'``.
+    """
+    order = np.random.default_rng(seed).permutation(sorted(numbers, key=int))
+    ends = np.rint(np.cumsum([test, val]) * len(order)).astype(int)
+    names = ['test'] * ends[0] + ['val'] * (ends[1] - ends[0])
+    names += ['train'] * (len(order) - len(names))
+    return dict(zip(order.tolist(), names))
+
+
+def convert(number: str, volume_file: Optional[Path],
+            mask_file: Optional[Path], out: Path, settings: Settings) -> dict:
+    """Cut one volume.
+
+    Args:
+        number (str): The volume's.
+        volume_file (Path, optional): With its HU.
+        mask_file (Path, optional): With its labels.
+        out (Path): Folder to write to.
+        settings (Settings): How.
+
+    Returns:
+        dict: Its entry in the manifest.
+
+    Raises:
+        Unusable: If it cannot be used.
+    """
+    if mask_file is None:
+        raise Unusable(f'{volume_file} has no segmentation-{number}.nii')
+    if volume_file is None:
+        raise Unusable(f'{mask_file} has no volume-{number}.nii')
+    record_file = out / 'volumes' / f'{number}.json'
+    source = {
+        path.name: path.stat().st_size
+        for path in (volume_file, mask_file)
+    }
+    if record_file.is_file():
+        record = json.loads(record_file.read_text())
+        made_by = record.pop('settings')
+        if made_by == asdict(settings) and record['bytes'] == source:
+            return record
+        record_file.unlink()
+
+    volume, mask = read(volume_file), read(mask_file)
+    check(volume_file, volume, mask_file, mask, settings)
+    hu, labels = axial(volume), axial(mask)
+    check_voxels(volume_file, hu, mask_file, labels)
+
+    spacing = voxel_size(volume)
+    for kind in ('images', 'masks'):
+        shutil.rmtree(out / kind / number, ignore_errors=True)
+        (out / kind / number).mkdir(parents=True)
+    sums = {kind: hashlib.sha256() for kind in ('images', 'masks')}
+    counts: List[List[int]] = [[] for _ in LABELS[1:]]
+    for z, planes in enumerate(zip(hu, labels)):
+        for kind, plane in zip(sums, cut(*planes, spacing, settings)):
+            content = cv2.imencode('.png', plane)[1].tobytes()
+            path = SLICE.format(kind=kind, volume=number, number=z)
+            (out / path).write_bytes(content)
+            sums[kind].update(content)
+        for label, count in enumerate(counts, 1):
+            count.append(int((plane == label).sum()))
+    record = dict(
+        slices=len(hu),
+        size=list(plane.shape),
+        # Of a voxel in mm: down a column, along a row, from slice to slice.
+        spacing=[settings.spacing or s for s in spacing[:2]] + [spacing[2]],
+        labels=counts,
+        bytes=source,
+        sha256=dict(
+            volume=sha256(volume_file),
+            segmentation=sha256(mask_file),
+            **{
+                kind: total.hexdigest()
+                for kind, total in sums.items()
+            }))
+    record_file.parent.mkdir(exist_ok=True)
+    # Last, so that it marks the volume as done.
+    write_text(record_file,
+               json.dumps(dict(settings=asdict(settings), **record)))
+    return record
+
+
+def read(path: Path) -> nibabel.Nifti1Image:
+    """Read a file and turn it to the axes right, front, head.
+
+    Raises:
+        Unusable: If it cannot be read.
+    """
+    try:
+        image = nibabel.load(path)
+        voxels = np.asarray(image.dataobj, np.float32)
+    except Exception as error:
+        # Each of nibabel's readers has errors of its own.
+        raise Unusable(f'{path} cannot be read ({type(error).__name__}: '
+                       f'{error})') from None
+    if voxels.ndim == 4 and voxels.shape[3] == 1:
+        voxels = voxels[..., 0]
+    if voxels.ndim != 3 or not voxels.size:
+        raise Unusable(f'{path} is of shape {voxels.shape}, but a volume has '
+                       'three axes')
+    if not abs(np.linalg.det(image.affine)) > 0:
+        raise Unusable(f'{path} has an affine without an inverse')
+    return nibabel.as_closest_canonical(
+        nibabel.Nifti1Image(voxels, image.affine))
+
+
+def check(volume_file: Path, volume, mask_file: Path, mask,
+          settings: Settings) -> None:
+    """Check that volume and mask lie at the same place.
+
+    Raises:
+        Unusable: If not.
+    """
+    if volume.shape != mask.shape:
+        raise Unusable(f'{volume_file} is of shape {volume.shape}, '
+                       f'{mask_file.name} of {mask.shape} (axes to the right, '
+                       'front and head)')
+    if not settings.mask_affine:
+        return
+    ends = np.array(volume.shape) - 1
+    corners = np.array(np.meshgrid(*[(0, end) for end in ends]))
+    corners = corners.reshape(3, -1).T
+    apart = np.abs(
+        nibabel.affines.apply_affine(volume.affine, corners) -
+        nibabel.affines.apply_affine(mask.affine, corners)).max()
+    if not apart < 0.5 * min(voxel_size(volume)):
+        raise Unusable(
+            f'{mask_file} lies up to {apart:.1f} mm from {volume_file.name}, '
+            'by its affine; --ignore-mask-affine takes it to be wrong')
+
+
+def check_voxels(volume_file: Path, hu: np.ndarray, mask_file: Path,
+                 labels: np.ndarray) -> None:
+    """Check what volume and mask hold.
+
+    Raises:
+        Unusable: If that cannot be.
+    """
+    bad = hu.size - int(np.isfinite(hu).sum())
+    if bad:
+        raise Unusable(f'{volume_file} has {bad} voxels that are no number '
+                       '(NaN or infinite)')
+    present = np.unique(labels)
+    outside = [f'{v:g}' for v in present if v not in range(len(LABELS))]
+    if outside:
+        raise Unusable(f'{mask_file} has the labels {", ".join(outside[:5])}; '
+                       'LiTS has 0, 1 and 2')
+    if not present.any():
+        raise Unusable(f'{mask_file} has no voxel of liver or tumour')
+
+
+def voxel_size(image) -> List[float]:
+    """Size of a voxel in mm: of rows, columns and slices as they are cut."""
+    right, front, head = nibabel.affines.voxel_sizes(image.affine).tolist()
+    return [front, right, head]
+
+
+def axial(image) -> np.ndarray:
+    """Slices from the feet to the head, their rows from front to back, their
+    columns from the patient's right to the left."""
+    return np.asarray(image.dataobj)[::-1, ::-1].transpose(2, 1, 0)
+
+
+def cut(hu: np.ndarray, labels: np.ndarray, spacing: List[float],
+        settings: Settings) -> Tuple[np.ndarray, np.ndarray]:
+    """One slice as it is written.
+
+    Args:
+        hu (ndarray): (H, W).
+        labels (ndarray): (H, W).
+        spacing (list[float]): See :func:`voxel_size`.
+        settings (Settings): How.
+
+    Returns:
+        tuple[ndarray, ndarray]: Grey values and labels, uint8.
+    """
+    low, high = settings.window
+    grey = (np.clip(hu, low, high) - low) * (255 / (high - low))
+    labels = labels.astype(np.uint8)
+    if settings.spacing is not None:
+        size = [
+            max(1, round(length * mm / settings.spacing))
+            for length, mm in zip(grey.shape, spacing)
+        ][::-1]
+        grey = cv2.resize(
+            np.ascontiguousarray(grey),
+            size,
+            interpolation=cv2.INTER_AREA
+            if settings.spacing > max(spacing[:2]) else cv2.INTER_LINEAR)
+        labels = cv2.resize(
+            labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.rint(grey).astype(np.uint8), labels
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    total = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()

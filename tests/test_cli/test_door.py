@@ -1,0 +1,69 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""``mmhkt`` and ``python -m mmhkt``."""
+import os
+import subprocess
+import sys
+
+import pytest
+from helpers import REPO
+
+from mmhkt.cli import COMMANDS, main
+from mmhkt.version import __version__
+
+# What may not be imported for a help text; each takes seconds.
+HEAVY = ('torch', 'torchvision', 'mmcv', 'mmpretrain', 'mmseg', 'matplotlib',
+         'scipy', 'cv2')
+HELP = f"""
+import resource, sys
+from mmhkt.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+print(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    'args', [[], *([name] for name in COMMANDS), ['prepare', 'lits']],
+    ids=' '.join)
+def test_help_is_quick_and_fits_the_terminal(args):
+    done = subprocess.run([sys.executable, '-c', HELP, *args, '--help'],
+                          env={
+                              **os.environ, 'COLUMNS': '80'
+                          },
+                          cwd=REPO,
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stderr
+    *text, seconds, heavy = done.stdout.splitlines()
+    assert text[0].startswith(' '.join(['usage: mmhkt', *args]))
+    assert max(map(len, text)) <= 80
+    assert heavy == '[]'
+    assert float(seconds) < 2  # below 1 on a machine that does nothing else
+
+
+def test_all_commands_are_named(capsys):
+    main([])
+    text = capsys.readouterr().out
+    assert all(f'\n  {name} ' in text for name in COMMANDS)
+    main(['--version'])
+    assert capsys.readouterr().out == f'mmhkt {__version__}\n'
+
+
+def test_unknown_command():
+    with pytest.raises(SystemExit) as error:
+        main(['trian', 'config.py'])
+    assert str(error.value).startswith(
+        'mmhkt: there is no command "trian"; nearest: train')
+
+
+def test_module_and_tools_are_the_command(tmp_path):
+    for command in (['-m', 'mmhkt', 'train'], [str(REPO / 'tools/train.py')]):
+        done = subprocess.run([sys.executable, *command, 'no.py'],
+                              cwd=tmp_path,
+                              capture_output=True,
+                              text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith('mmhkt: there is no config no.py')
