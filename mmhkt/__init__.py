@@ -24,4 +24,14 @@ def _register_config_packages() -> None:
 
 _register_config_packages()
 
-__all__ = ['__version__']
+
+
+def __getattr__(name: str):
+    # Not before it is asked for: it imports torch and all of OpenMMLab.
+    if name in ('inherit', 'InheritedLoss'):
+        from . import api
+        return getattr(api, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+__all__ = ['InheritedLoss', '__version__', 'inherit']

@@ -1,8 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import List
+from typing import Iterable, List, Set
 
 from mmengine.hooks import Hook
 
+from mmhkt.methods import Method
 from mmhkt.registry import HOOKS
 from .common import hereditary
 from .schedule import Schedule, place
@@ -25,7 +26,29 @@ class TransferHook(Hook):
             ValueError: If one is impossible.
         """
         inheritance = hereditary(runner)
-        self._methods = inheritance.methods if inheritance is not None else ()
+        self._knobs = Knobs(inheritance.methods if inheritance is not None else
+                            ())
+
+    def before_train_iter(self,
+                          runner,
+                          batch_idx: int,
+                          data_batch=None) -> None:
+        """Turn the knobs."""
+        self._knobs.turn(*place(runner, batch_idx))
+
+
+class Knobs:
+    """The schedules of methods, checked.
+
+    Args:
+        methods (Iterable[Method]): With their sites.
+
+    Raises:
+        ValueError: If a schedule is impossible.
+    """
+
+    def __init__(self, methods: Iterable[Method]):
+        self._methods = list(methods)
         self._schedules: List[List[Schedule]] = []
         for method in self._methods:
             name = type(method).__name__
@@ -41,12 +64,19 @@ class TransferHook(Hook):
                             f'there are {len(method.sites)} (from 0 on).')
             self._schedules.append(schedules)
 
-    def before_train_iter(self,
-                          runner,
-                          batch_idx: int,
-                          data_batch=None) -> None:
-        """Turn the knobs."""
-        now = place(runner, batch_idx)
+    def units(self) -> Set[str]:
+        """In what the schedules count."""
+        return {s.unit for schedules in self._schedules for s in schedules}
+
+    def turn(self, iteration: int, max_iters: int,
+             iters_per_epoch: int) -> None:
+        """Set what is in force in an iteration.
+
+        Args:
+            iteration, max_iters, iters_per_epoch (int): See
+                :func:`mmhkt.hooks.schedule.place`.
+        """
+        now = iteration, max_iters, iters_per_epoch
         for method, schedules in zip(self._methods, self._schedules):
             for schedule in schedules:
                 factor = schedule.factor(*now)

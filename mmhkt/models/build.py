@@ -1,9 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import copy
+from typing import Any, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, Registry
 from torch import nn
+
+from mmhkt.utils import nearest
+from .plain_classifier import PlainClassifier
+from .tasks import TASKS
 
 
 def build_network(cfg: Config) -> nn.Module:
@@ -27,3 +32,38 @@ def build_network(cfg: Config) -> nn.Module:
         scope = Registry.split_scope_key(model.type)[0]
     with DefaultScope.overwrite_default_scope(scope):
         return MODELS.build(model)
+
+
+def as_network(network: nn.Module, **settings: Any) -> nn.Module:
+    """A network of one of the tasks; any other one as a classifier.
+
+    Args:
+        network (nn.Module): Of OpenMMLab's, or from images to logits.
+        **settings: Of :class:`PlainClassifier`, where it becomes one.
+    """
+    if any(task.owns(network) for task in TASKS):
+        return network
+    return PlainClassifier(network, **settings)
+
+
+def is_zoo_name(config: str) -> bool:
+    """Whether a text is no path or ``package::path`` of a config."""
+    return '::' not in config and not config.endswith('.py')
+
+
+def from_zoo(name: str) -> Tuple[Config, Optional[str]]:
+    """Config and address of the weights of a model of mmpretrain's zoo.
+
+    Args:
+        name (str): As ``mmpretrain.list_models()`` lists it.
+
+    Raises:
+        ValueError: If there is none; names the nearest.
+    """
+    from mmpretrain import list_models
+    from mmpretrain.apis.model import ModelHub
+    if name not in list_models():
+        raise ValueError(f'There is no model "{name}" in the zoo of '
+                         f'mmpretrain; {nearest(name, list_models())}.')
+    model = ModelHub.get(name)
+    return model.config, model.weights

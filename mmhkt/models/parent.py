@@ -13,7 +13,7 @@ from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, one_of,
                          read_checkpoint, weights_of)
 from mmhkt.utils.config import load_config
 from mmhkt.utils.hashing import hash_of_weights
-from .build import build_network
+from .build import as_network, build_network, from_zoo, is_zoo_name
 from .tasks import TASKS
 
 SETTINGS = ('config', 'checkpoint', 'revise_keys', 'trusted', 'random_weights',
@@ -27,11 +27,12 @@ class Parent(nn.Module):
     in eval mode for good. Copies of a model that holds a parent share it.
 
     Args:
-        config (str | dict | Config): A config file (``'mmpretrain::...'``,
-            ``'mmseg::...'``, ``'mmhkt::...'`` or a path), or a dict that
-            holds ``model``.
+        config (str | dict | Config | nn.Module): A config file
+            (``'mmpretrain::...'``, ``'mmseg::...'``, ``'mmhkt::...'`` or a
+            path), a dict that holds ``model``, a name of mmpretrain's zoo, or
+            the network itself, with its weights.
         checkpoint (str, optional): File or ``http(s)://`` address of its
-            weights.
+            weights. Defaults to None: those of the zoo or the network.
         revise_keys (Sequence[tuple[str, str]]): Regular expressions and
             replacements for the keys in the checkpoint. Defaults to cutting
             off ``'module.'``.
@@ -53,7 +54,7 @@ class Parent(nn.Module):
     """
 
     def __init__(self,
-                 config: Union[str, dict],
+                 config: Union[str, dict, nn.Module],
                  checkpoint: Optional[str] = None,
                  revise_keys: Sequence[Tuple[str, str]] = STRIP_MODULE,
                  trusted: bool = False,
@@ -62,14 +63,20 @@ class Parent(nn.Module):
                  input_size: Optional[Tuple[int, int]] = None,
                  cache: Optional[str] = None):
         super().__init__()
+        has_weights = isinstance(config, nn.Module) or random_weights
+        if isinstance(config, str) and is_zoo_name(config):
+            config, address = from_zoo(config)
+            checkpoint = checkpoint or (None if has_weights else address)
         self.cfg = _config_of(config)
-        if checkpoint is None and not random_weights:
+        if checkpoint is None and not has_weights:
             raise ValueError(
                 'The parent has no checkpoint: set parent=dict(..., '
                 "checkpoint='file.pth'). (A random parent teaches nothing; "
                 'for tests and timings it can be had by '
                 'random_weights=True.)')
-        self.network = build_network(self.cfg)
+        self.network = (
+            as_network(config)
+            if isinstance(config, nn.Module) else build_network(self.cfg))
         self.checkpoint = checkpoint
         if checkpoint is not None:
             weights = weights_of(
@@ -231,7 +238,9 @@ def channel_order_of(cfg: Config) -> Optional[str]:
     return order
 
 
-def _config_of(config: Union[str, dict]) -> Config:
+def _config_of(config: Union[str, dict, nn.Module]) -> Config:
+    if isinstance(config, nn.Module):
+        return Config(dict(model=dict(type=type(config).__name__)))
     if isinstance(config, str):
         config = load_config(config, custom_imports=False)
     elif not isinstance(config, Config):

@@ -57,6 +57,14 @@ class Task(metaclass=ABCMeta):
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in % of logits, None where there is none."""
 
+    @abstractmethod
+    def samples(self, labels: Tensor) -> list:
+        """Annotations of a batch, as the network's loss takes them.
+
+        Args:
+            labels (Tensor): One an image.
+        """
+
     def match(self, parent: nn.Module) -> None:
         """Make a parent run as the network does. Defaults to nothing.
 

@@ -1,8 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from typing import List
+
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection
 from mmhkt.models.flow import RAFT
+from mmhkt.structures import FlowDataSample
 from .base import Task
 
 # What the recurrent part is given: the features that are correlated, and the
@@ -47,6 +50,14 @@ class OpticalFlow(Task):
         """Let a parent make as many updates as the child, so that what they
         return can be compared update by update."""
         parent.iters_train = self.network.iters_train
+
+    def samples(self, labels: Tensor) -> List[FlowDataSample]:
+        """Args: labels (Tensor): Flow in pixels, (B, 2, H, W), NaN where it
+        is not known."""
+        return [
+            FlowDataSample(gt_flow=flow, valid=flow.isfinite().all(0))
+            for flow in labels
+        ]
 
     def score(self, logits: Tensor, data_samples: list) -> None:
         """None: flow has no accuracy; the losses bring an error, ``epe``."""

@@ -91,6 +91,17 @@ class Segmentation(Task):
             return ()
         return ('auxiliary_head', )
 
+    def samples(self, labels: Tensor) -> list:
+        """Args: labels (Tensor): A class a pixel, whole, (B, H, W)."""
+        from mmengine.structures import PixelData
+        from mmseg.structures import SegDataSample
+        return [
+            SegDataSample(
+                gt_sem_seg=PixelData(data=label[None]),
+                metainfo=dict(img_shape=tuple(label.shape)))
+            for label in labels
+        ]
+
     @torch.no_grad()
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in % of the pixels that are not ignored, at the logits'

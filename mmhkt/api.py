@@ -1,0 +1,201 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Inheritance in Python, for notebooks and for training loops of one's own.
+
+The same objects as those of the commands: :class:`mmhkt.models.Inheritance`
+computes the losses, :class:`mmhkt.models.Parent` is the parent, and schedules
+are those of :class:`mmhkt.hooks.TransferHook`.
+"""
+from contextlib import ExitStack
+from typing import Callable, Dict, List, Optional, Sequence, Union
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmhkt.hooks.transfer_hook import Knobs
+from mmhkt.models import (Inheritance, Parent, PlainClassifier, build_network,
+                          channel_order_of)
+from mmhkt.models.build import as_network, from_zoo, is_zoo_name
+from mmhkt.models.parent import normalisation_of
+from mmhkt.runner.inheritance_runner import build_methods
+from mmhkt.utils.config import load_config
+
+Network = Union[str, dict, Config, nn.Module]
+Method = Union[str, dict, Sequence[Union[str, dict]]]
+
+
+def inherit(child: Network,
+            parent: Union[Network, Parent, None],
+            images: Tensor,
+            method: Method = 'mmhkt.HKT',
+            steps: Optional[int] = None,
+            loss: Optional[Callable[[Tensor, Tensor], Tensor]] = None,
+            mean: Optional[Sequence[float]] = None,
+            std: Optional[Sequence[float]] = None) -> 'InheritedLoss':
+    """Join a child with its parent: the loss to train the child with.
+
+    Args:
+        child (nn.Module | str | dict | Config): The network to train: any
+            module from images to logits, a network of OpenMMLab's, or the
+            config or the name in mmpretrain's zoo of one, which is then built
+            with random weights.
+        parent (nn.Module | str | dict | Config | Parent, optional): The big
+            network: a module with its weights; a name of mmpretrain's zoo,
+            with the zoo's weights; or the settings of
+            :class:`mmhkt.models.Parent`, ``dict(config=..., checkpoint=...)``.
+            It is frozen. None for methods that need none.
+        images (Tensor): One batch, (B, C, H, W), as the child takes it, for
+            one dry run of both networks.
+        method (str | dict | list): How it inherits, as in a config. Defaults
+            to ``'mmhkt.HKT'``.
+        steps (int, optional): How many steps the training has, for methods
+            that change while it goes on. Defaults to None, where none does.
+        loss (Callable, optional): The child's own loss, of logits and labels,
+            where it is a plain module. Defaults to None, cross entropy.
+        mean (Sequence[float], optional): What was subtracted from each
+            channel of the images, 0 to 255, RGB, where the child is a plain
+            module. The parent's images are normalised its own way from this.
+            Defaults to None: both take the same images.
+        std (Sequence[float], optional): What they were divided by then.
+
+    Returns:
+        InheritedLoss: ``loss(images, labels)``.
+
+    Raises:
+        ValueError: If a site does not exist or cannot be aligned, a setting
+            is unknown, or ``steps``, ``mean`` and ``std`` are missing where
+            they are needed.
+    """
+    cfg, network = _network_of(child, loss, mean, std)
+    methods = build_methods(_dicts(method))
+    elder = None
+    if any(m.needs_parent for m in methods):
+        elder = _parent_of(parent)
+        told = normalisation_of(network.data_preprocessor)[0].any()
+        if (isinstance(network, PlainClassifier) and not told and
+                normalisation_of(elder.network.data_preprocessor)[0].any()):
+            raise ValueError(
+                'The parent takes images that are normalised its own way; '
+                'say by mean=[...], std=[...] (0 to 255, RGB) how those of '
+                'the child are.')
+        elder.connect(network, channel_order_of(cfg) if cfg else 'rgb')
+    device = next(network.parameters()).device
+    if elder is not None:
+        elder.to(device)
+    inheritance = Inheritance(network, elder, methods, images[:1]).to(device)
+    return InheritedLoss(inheritance, steps)
+
+
+class InheritedLoss(nn.Module):
+    """The loss of a child with all that it inherits, for any training loop.
+
+    Use it as a context: within it the child has the taps that inheriting
+    needs, before and after it is the plain one. :meth:`parameters` are what an
+    optimiser has to train, the child's and what only training needs.
+
+    Args:
+        inheritance (Inheritance): Child, parent and methods.
+        steps (int, optional): See :func:`inherit`.
+
+    Attributes:
+        terms (dict[str, Tensor]): What the last loss was made of, by name.
+        step (int): How many losses were computed in training.
+    """
+
+    def __init__(self, inheritance: Inheritance, steps: Optional[int] = None):
+        super().__init__()
+        self.inheritance = inheritance
+        self.steps = steps
+        self.step = 0
+        self.terms: Dict[str, Tensor] = {}
+        self._knobs = Knobs(inheritance.methods)
+        self._taps: Optional[ExitStack] = None
+        units = self._knobs.units()
+        if 'epoch' in units:
+            raise ValueError("A schedule counts in epochs; unit='run' or "
+                             "'iter' is known in a loop of one's own.")
+        if 'run' in units and steps is None:
+            names = [m.name for m in inheritance.methods if m.schedule]
+            raise ValueError(
+                f'{", ".join(names)} changes while the training goes on: say '
+                'by steps=... how many steps it has.')
+
+    @property
+    def child(self) -> nn.Module:
+        """nn.Module: The plain child, as it was given."""
+        child = self.inheritance.child
+        return child.model if isinstance(child, PlainClassifier) else child
+
+    def pairing(self):
+        """The sites: shapes, adapters and costs; a table of ``rich``."""
+        return self.inheritance.pairing()
+
+    def __enter__(self) -> 'InheritedLoss':
+        self._taps = ExitStack()
+        self._taps.enter_context(self.inheritance.tapped())
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._taps.close()
+        self._taps = None
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One training step's loss.
+
+        Args:
+            images (Tensor): (B, C, H, W), as the child takes them.
+            labels (Tensor): Of a classifier classes (B, ) or scores (B,
+                classes), of a segmentor a class a pixel, (B, H, W), of a
+                network for flow the flow in pixels, (B, 2, H, W), NaN where
+                it is not known.
+
+        Returns:
+            Tensor: The sum of all terms, a scalar.
+
+        Raises:
+            RuntimeError: Outside of the context.
+        """
+        if self._taps is None:
+            raise RuntimeError(
+                'The child has no taps here; train within `with loss:`.')
+        if self.steps is not None or self._knobs.units():
+            steps = self.steps or self.step + 1
+            self._knobs.turn(self.step, steps, steps)
+        self.step += 1
+        samples = self.inheritance.task.samples(labels)
+        total, self.terms = self.inheritance.parse_losses(
+            self.inheritance.loss(images, samples))
+        return total
+
+
+def _dicts(method: Method) -> List[dict]:
+    several = method if isinstance(method, (list, tuple)) else [method]
+    return [dict(type=m) if isinstance(m, str) else dict(m) for m in several]
+
+
+def _network_of(child, loss, mean, std):
+    """Config, if there is one, and network of a child."""
+    if isinstance(child, nn.Module):
+        normalised = dict(mean=mean, std=std, to_rgb=False) if mean else None
+        settings = dict(data_preprocessor=normalised)
+        if loss is not None:
+            settings['loss'] = loss
+        return None, as_network(child, **settings)
+    if isinstance(child, str):
+        child = (
+            from_zoo(child)[0] if is_zoo_name(child) else load_config(child))
+    cfg = child if isinstance(child, Config) else Config(dict(child))
+    network = build_network(cfg)
+    with torch.no_grad():
+        network.init_weights()
+    return cfg, network
+
+
+def _parent_of(parent) -> Parent:
+    if isinstance(parent, Parent):
+        return parent
+    if isinstance(parent, dict) and 'model' not in parent:
+        return Parent.from_cfg(parent)
+    if parent is None:
+        return Parent.from_cfg(None)  # says what is missing
+    return Parent(parent)

@@ -1,0 +1,66 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from importlib import import_module
+from typing import Callable, Optional, Union
+
+from mmpretrain.models import BaseClassifier, TimmClassifier
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from torch import nn
+
+from mmhkt.registry import MODELS
+
+
+@MODELS.register_module()
+class PlainClassifier(TimmClassifier):
+    """Any network from images to logits as a classifier of OpenMMLab's.
+
+    As mmpretrain's ``TimmClassifier`` does for networks of timm, and with its
+    losses, predictions and keys: its ``state_dict`` is that of the network.
+
+    Args:
+        model (nn.Module | dict): The network, (B, C, H, W) to (B, classes);
+            or a dict whose ``type`` is the dotted name of what makes it, with
+            its arguments.
+        loss (Callable | dict): Of logits and labels. Defaults to mmpretrain's
+            ``CrossEntropyLoss``.
+        data_preprocessor (dict, optional): Defaults to None, mmpretrain's
+            ``ClsDataPreprocessor`` without normalisation.
+        init_cfg (dict, optional): Of initial weights. Defaults to None, those
+            that the network comes with.
+
+    Examples:
+        >>> model = dict(
+        ...     type='mmhkt.PlainClassifier',
+        ...     model=dict(type='torchvision.models.resnet18', num_classes=4))
+    """
+
+    def __init__(self,
+                 model: Union[nn.Module, dict],
+                 loss: Union[Callable, dict] = dict(type='CrossEntropyLoss'),
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Optional[dict] = None):
+        preprocessor = dict(data_preprocessor or {})
+        preprocessor.setdefault('type', 'mmpretrain.ClsDataPreprocessor')
+        # Not TimmClassifier's, which makes a network of timm.
+        BaseClassifier.__init__(
+            self, init_cfg=init_cfg, data_preprocessor=preprocessor)
+        self.model = _made(model) if isinstance(model, dict) else model
+        self.loss_module = MMPRETRAIN_MODELS.build(loss) if isinstance(
+            loss, dict) else loss
+        self._register_state_dict_hook(self._remove_state_dict_prefix)
+        self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+
+
+def _made(cfg: dict) -> nn.Module:
+    settings = {k: v for k, v in cfg.items() if k != '_scope_'}
+    name = settings.pop('type')
+    if not isinstance(name, str):
+        return name(**settings)
+    module, _, attribute = name.rpartition('.')
+    try:
+        make = getattr(import_module(module), attribute)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise ValueError(f'PlainClassifier: there is no "{name}" to make a '
+                         f'network ({error}).') from None
+    if not callable(make):
+        raise ValueError(f'PlainClassifier: "{name}" makes no network.')
+    return make(**settings)

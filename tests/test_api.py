@@ -1,0 +1,168 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""``mmhkt.inherit`` in loops that are not mmengine's."""
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import CONFIGS
+from mmengine.config import Config
+from torch import nn
+
+import mmhkt
+from mmhkt.models import Parent, PlainClassifier, build_network
+from mmhkt.models.tasks.classification import trunk
+
+DIGITS = str(CONFIGS / 'alone/resnet8-narrow_digits.py')
+
+
+class Plain(nn.Module):
+    """Nothing of OpenMMLab's: two stages and a head."""
+
+    def __init__(self, width, classes=3):
+        super().__init__()
+        self.stem = self.block(3, width, 1)
+        self.late = self.block(width, 2 * width, 2)
+        self.fc = nn.Linear(2 * width, classes)
+
+    @staticmethod
+    def block(before, after, stride):
+        return nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(after), nn.ReLU())
+
+    def forward(self, x):
+        return self.fc(self.late(self.stem(x)).mean((2, 3)))
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    return torch.randn(6, 3, 16, 16), torch.tensor([0, 1, 2, 0, 1, 2])
+
+
+def train(loss, batch, steps):
+    optimizer = torch.optim.SGD(loss.parameters(), 0.01)
+    seen = []
+    with loss:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            total = loss(*batch)
+            total.backward()
+            optimizer.step()
+            seen.append({k: float(v.detach()) for k, v in loss.terms.items()})
+    return seen
+
+
+def test_plain_modules_and_the_plain_child(batch):
+    child, parent = Plain(4), Plain(16)
+    before = copy.deepcopy(parent.state_dict())
+    keys, own = list(child.state_dict()), child.fc.weight.detach().clone()
+    loss = mmhkt.inherit(child, parent, batch[0], steps=4)
+    method = loss.inheritance.methods[0]
+    assert [(s.child, s.parent)
+            for s in method.sites] == [('model.stem', 'model.stem'),
+                                       ('model.late', 'model.late')]
+    seen = train(loss, batch, 4)
+    assert all('hkt.hint.loss' in terms for terms in seen)
+    assert loss.child is child and list(child.state_dict()) == keys
+    assert not torch.equal(child.fc.weight, own)
+    assert not any(
+        m._forward_hooks or m._forward_pre_hooks or 'forward' in vars(m)
+        for m in child.modules())
+    # The parent stays what it was, its running statistics too.
+    assert all(
+        torch.equal(before[k], v) for k, v in parent.state_dict().items())
+    with pytest.raises(RuntimeError, match='with loss'):
+        loss(*batch)
+
+
+def test_same_loss_as_without_mmhkt(batch):
+    """KD by hand: cross entropy and Hinton's term."""
+    child, parent = Plain(4), Plain(8).eval()
+    loss = mmhkt.inherit(child, parent, batch[0],
+                         dict(type='mmhkt.KD', temperature=2.0))
+    weights = loss.inheritance.methods[0].weights
+    assert len(weights) == 2
+    with loss:
+        total = loss(*batch)
+    logits = child(batch[0])
+    with torch.no_grad():
+        target = (parent(batch[0]) / 2).softmax(1)
+    kd = F.kl_div(
+        (logits / 2).log_softmax(1), target, reduction='batchmean') * 4
+    right = weights.pop('native') * F.cross_entropy(logits, batch[1])
+    right = right + weights.popitem()[1] * kd
+    torch.testing.assert_close(total, right)
+
+
+def test_schedules_follow_the_steps(batch):
+    loss = mmhkt.inherit(
+        Plain(4), Plain(8), batch[0],
+        dict(
+            type='mmhkt.KD',
+            weights=dict(native=1),
+            schedule=[dict(knob='weights.native', start=1.0, stop=0.0)]), 4)
+    weights = []
+    method = loss.inheritance.methods[0]
+    with loss:
+        for _ in range(4):
+            loss(*batch)
+            weights.append(method.weight('native'))
+    assert weights == [1.0, 0.75, 0.5, 0.25]
+    with pytest.raises(ValueError, match='hkt changes .* steps='):
+        mmhkt.inherit(Plain(4), Plain(8), batch[0])
+
+
+def test_configs_and_own_losses(batch):
+    """A child from a config, a parent with its own normalisation."""
+    cfg = Config.fromfile(DIGITS)
+    network = build_network(cfg)
+    loss = mmhkt.inherit(DIGITS, Parent(network), torch.randn(2, 3, 8, 8),
+                         'mmhkt.FitNet')
+    assert type(loss.child) is type(network)
+    labels = torch.tensor([3, 9])
+    assert len(train(loss, (torch.randn(2, 3, 8, 8), labels), 1)) == 1
+
+    with pytest.raises(ValueError, match='mean='):
+        mmhkt.inherit(Plain(4, 10), network, batch[0], 'mmhkt.KD')
+    loss = mmhkt.inherit(
+        Plain(4, 10),
+        network,
+        batch[0],
+        'mmhkt.KD',
+        loss=lambda logits, labels: logits.sum() * 0 + 70,
+        mean=[127.5] * 3,
+        std=[127.5] * 3)
+    # (x * 127.5 + 127.5 - 77.89) / 95.83
+    torch.testing.assert_close(
+        loss.inheritance.parent.images(torch.ones(1, 3, 1, 1)),
+        torch.full((1, 3, 1, 1), (255 - 77.89) / 95.83))
+    assert train(loss, batch, 1)[0]['native.loss'] == pytest.approx(7)
+
+
+def test_names_of_the_zoo():
+    with pytest.raises(ValueError, match='no model "resnet5".*resnet'):
+        Parent('resnet5')
+    parent = Parent('resnet50_8xb16_cifar10', random_weights=True)
+    assert parent.cfg.model.backbone.depth == 50
+
+
+def test_networks_by_their_name():
+    network = PlainClassifier(
+        dict(type='torchvision.models.mobilenet_v2', num_classes=4))
+    assert trunk(network) == 'model.features'
+    assert 'features.0.0.weight' in network.state_dict()
+    with pytest.raises(ValueError, match='makes no network'):
+        PlainClassifier(dict(type='torchvision.models.resnet'))
+
+
+def test_labels_of_the_other_tasks():
+    flow = torch.zeros(1, 2, 4, 4)
+    flow[0, 0, 1, 2] = float('nan')
+    from mmhkt.models.tasks import OpticalFlow, Segmentation
+    sample, = OpticalFlow(nn.Identity()).samples(flow)
+    assert sample.valid.sum() == 15 and not sample.valid[1, 2]
+    mask = torch.tensor([[[0, 1], [2, 255]]])
+    sample, = Segmentation(nn.Identity()).samples(mask)
+    assert torch.equal(sample.gt_sem_seg.data, mask)
