@@ -136,6 +136,7 @@ if __name__ == '__main__':
             'rich',
             'matplotlib>=3.6',
             'scipy>=1.12',
+            'statsmodels>=0.14.5',
             'jinja2',
         ],
         extras_require=EXTRAS,

@@ -68,7 +68,7 @@ def results_of(summary: dict) -> Table:
     """
     view = View(add_statistics(summary))
     table = Table(title=view.subject)
-    shown = 5  # without memory and parameters
+    shown = 6  # without costs
     for column in view.columns[:shown]:
         table.add_column(column)
     for row in view.rows:

@@ -15,7 +15,7 @@ from .entries import (ALONE, PARENT, RUNNER, Entry, entries_of_configs,
 RECORD = dict(type='mmhkt.RecordHook')
 EXAMPLES = 'mmhkt.ExamplesHook'
 SETTINGS = ('methods', 'seeds', 'reference', 'metric', 'rule', 'train_parent',
-            'examples')
+            'examples', 'margin')
 NEEDED = ('model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'val_cfg',
           'val_dataloader', 'val_evaluator')
 
@@ -72,6 +72,7 @@ class Plan:
     rule: Optional[str] = None
     parent: Optional[Run] = None  # trained before all others
     examples: int = 0  # how many samples each run draws
+    margin: Optional[float] = None  # within it methods are equivalent
 
     @property
     def runs(self) -> List[Run]:
@@ -145,8 +146,9 @@ def make_plan(paths: Sequence[str],
         raise
     except ValueError as error:
         raise ConfigError(f'comparison: {error}') from None
-    return Plan(title, folder, entries, seeds, reference, settings['metric'],
-                settings['rule'], parent, examples)
+    return Plan(title, folder, entries, seeds, reference,
+                settings['metric'], settings['rule'], parent, examples,
+                _margin(settings['margin']))
 
 
 def higher_is_better(metric: str, rule: Optional[str] = None) -> bool:
@@ -230,6 +232,16 @@ def _examples(number) -> int:
         raise ConfigError(f'comparison: examples={number!r} is no number of '
                           'samples; 0 draws none')
     return number
+
+
+def _margin(margin) -> Optional[float]:
+    if margin is not None and (isinstance(margin, bool)
+                               or not isinstance(margin, (int, float))
+                               or not 0 < margin < float('inf')):
+        raise ConfigError(f'comparison: margin={margin!r} is no difference of '
+                          'the metric above 0, within which methods count as '
+                          'equivalent')
+    return margin
 
 
 def needs_parent(entry: Entry) -> bool:

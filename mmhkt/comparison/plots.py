@@ -260,7 +260,7 @@ def _draw_differences(summary: dict) -> Optional[str]:
     for y, row in enumerate(rows):
         difference = row['difference']
         color = dict(
-            better=BETTER, worse=WORSE, unclear=MUTED)[difference['verdict']]
+            better=BETTER, worse=WORSE).get(difference['verdict'], MUTED)
         axes.plot(
             difference['values'], [y] * difference['n'],
             '|',
@@ -269,6 +269,11 @@ def _draw_differences(summary: dict) -> Optional[str]:
             markersize=6,
             markeredgewidth=0.9)
         axes.plot(difference['mean'], y, 'o', color=color, markersize=5)
+        wider = difference['test_set']
+        if wider:
+            axes.plot([wider['low'], wider['high']], [y, y],
+                      color=color,
+                      linewidth=0.7)
         if difference['low'] is None:
             continue
         axes.plot([difference['low'], difference['high']], [y, y],

@@ -15,7 +15,7 @@ from mmhkt.utils.files import write_text
 from .examples import data_uri
 from .plots import draw
 from .statistics import add_statistics
-from .view import View, differences_by_seed
+from .view import VERDICTS, View, differences_by_seed
 
 
 def write_report(summary: dict, folder: Path) -> List[Path]:
@@ -82,8 +82,11 @@ def render_markdown(summary: dict) -> str:
     lines = [f'# {_md(summary["title"])}', '', _md(view.subject), '']
     for warning in view.warnings:
         lines += [f'> {_md(warning)}', '']
+    for verdict, labels in view.conclusion:
+        lines.append(f'- {VERDICTS[verdict]}: {_md(", ".join(labels))}')
+    lines += [''] * bool(view.conclusion)
     lines += _md_table(view.columns, [[
-        f'**{_md(cell)}**' if row['bold'] and i in (0, 3) else _md(cell)
+        f'**{_md(cell)}**' if row['bold'] and i in (0, 1) else _md(cell)
         for i, cell in enumerate(row['cells'])
     ] for row in view.rows])
     lines += [''] + [f'- {_md(note)}' for note in view.notes]
@@ -127,7 +130,10 @@ def render_html(summary: dict, folder: Path = Path()) -> str:
     # matplotlib has escaped the names in them.
     environment.filters['svg'] = Markup
     return environment.get_template('report.html').render(
-        summary=summary, view=View(summary), figures=draw(summary))
+        summary=summary,
+        view=View(summary),
+        verdicts=VERDICTS,
+        figures=draw(summary))
 
 
 def _md(value) -> str:

@@ -1,14 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What the runs of a comparison say, and what they leave open."""
 import math
+from dataclasses import asdict
 from typing import Dict, List, Optional, Sequence
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from mmhkt.utils import one_of
-
-CONFIDENCE = 0.95
+from .intervals import CONFIDENCE, ENOUGH_SEEDS, holm, over_seeds
 
 
 def describe(values: Sequence[float]) -> dict:
@@ -29,49 +28,80 @@ def describe(values: Sequence[float]) -> dict:
 
 def paired_difference(values: Dict[int, float],
                       reference: Dict[int, float],
-                      higher_is_better: bool = True) -> dict:
+                      margin: Optional[float] = None,
+                      test_set: Optional[dict] = None) -> dict:
     """What a method adds to the reference, seed by seed.
 
     Args:
         values (dict[int, float]): The method's scores by seed.
         reference (dict[int, float]): The reference's.
-        higher_is_better (bool): Of the score. Defaults to True.
+        margin (float, optional): Within which two methods count as
+            equivalent. Defaults to None.
+        test_set (dict, optional): How far the difference is known with other
+            images, see :func:`mmhkt.comparison.test_set.add_test_set`.
+            Defaults to None; not used if it is of other seeds.
 
     Returns:
         dict: ``seeds`` that both have, ``values`` (method minus reference, in
         their order, whatever the direction of the score), ``mean`` (None
-        without a common seed), ``low`` and ``high`` (95 % confidence
-        interval of the mean by Student's t; None for fewer than two seeds),
-        ``n``, ``clear`` (whether the interval excludes zero) and
-        ``verdict``.
+        without a common seed), ``n``; ``low`` and ``high``, see
+        :func:`over_seeds` (None without an interval); ``test_set``; and
+        ``p`` and ``p_equivalent``, the larger one of both tests (None
+        without any).
     """
     seeds = [seed for seed in values if seed in reference]
     differences = [values[seed] - reference[seed] for seed in seeds]
-    spread = describe(differences)
-    mean, low, high = spread['mean'], None, None
-    if spread['std'] is not None:
-        half = student_t.ppf(
-            (1 + CONFIDENCE) / 2,
-            len(seeds) - 1) * spread['std'] / math.sqrt(len(seeds))
-        low, high = mean - float(half), mean + float(half)
-    clear = low is not None and (low > 0 or high < 0)
+    if test_set is not None and test_set['seeds'] != seeds:
+        test_set = None
+    # Scores may have been through float32.
+    scale = max([abs(x[s]) for x in (values, reference) for s in seeds],
+                default=0)
+    interval = over_seeds(differences, margin, 1e-6 * scale)
+    over = asdict(interval) if interval else {}
+    tests = [test for test in (over, test_set) if test]
     return dict(
         seeds=seeds,
         values=differences,
-        mean=mean,
-        low=low,
-        high=high,
+        mean=describe(differences)['mean'],
         n=len(seeds),
-        clear=clear,
-        verdict=verdict(mean, clear, higher_is_better))
+        low=over.get('low'),
+        high=over.get('high'),
+        test_set=test_set,
+        **{
+            key:
+            max((test[key] for test in tests), default=None) if all(
+                test[key] is not None for test in tests) else None
+            for key in ('p', 'p_equivalent')
+        })
 
 
-def verdict(mean: Optional[float], clear: bool, higher_is_better: bool) -> str:
-    """``'better'``, ``'worse'``, or ``'unclear'`` where the interval holds
-    zero or there is none."""
-    if not clear:
+def verdict(difference: dict, higher_is_better: bool) -> Optional[str]:
+    """What a difference shows.
+
+    Args:
+        difference (dict): With ``adjusted`` and ``adjusted_equivalent``, its
+            p-values adjusted for the number of methods.
+        higher_is_better (bool): Of the score.
+
+    Returns:
+        str | None: ``'equivalent'`` where it was shown to be within the
+        margin, else ``'better'`` or ``'worse'`` where it was shown not to be
+        zero, else ``'unclear'``; None for fewer than
+        :data:`~mmhkt.comparison.intervals.ENOUGH_SEEDS` seeds.
+    """
+    if difference['n'] < ENOUGH_SEEDS:
+        return None
+    level = 1 - CONFIDENCE
+    if _below(difference['adjusted_equivalent'], level):
+        return 'equivalent'
+    if not _below(difference['adjusted'], level):
         return 'unclear'
-    return 'better' if (mean > 0) == higher_is_better else 'worse'
+    better = (difference['mean'] > 0) == higher_is_better
+    return 'better' if better else 'worse'
+
+
+def _below(p: Optional[float], level: float) -> bool:
+    return p is not None and p < level
 
 
 def seed_hashes(summary: dict) -> List[dict]:
@@ -136,9 +166,11 @@ def add_statistics(summary: dict) -> dict:
     Returns:
         dict: With ``last`` and ``best`` (see :func:`describe`) and
         ``difference`` and ``difference_best`` (of the last and of the best
-        score, see :func:`paired_difference`; None for the reference and
-        without one) in every method, and ``fairness`` (see
-        :func:`seed_hashes`). Scores that are not finite are None.
+        score, see :func:`paired_difference`, with ``adjusted``,
+        ``adjusted_equivalent``, by :func:`holm` over all methods, and
+        ``verdict``; None for the reference and without one) in every method,
+        and ``fairness`` (see :func:`seed_hashes`). Scores that are not finite
+        are None.
 
     Raises:
         ValueError: If the reference is none of the methods.
@@ -149,6 +181,7 @@ def add_statistics(summary: dict) -> dict:
     if reference is not None:
         one_of('The reference', reference, methods)
     higher_is_better = summary['metric']['higher_is_better']
+    margin = summary.get('margin')
     for key, difference in (('last', 'difference'), ('best',
                                                      'difference_best')):
         scores = {
@@ -163,9 +196,28 @@ def add_statistics(summary: dict) -> dict:
             method[key] = describe(list(scores[name].values()))
             method[difference] = None if reference in (
                 None, name) else paired_difference(
-                    scores[name], scores[reference], higher_is_better)
+                    scores[name],
+                    scores[reference],
+                    margin,
+                    # Images are kept of the last validation.
+                    method.get('test_set') if key == 'last' else None)
+        _judge([
+            method[difference]
+            for method in methods.values() if method[difference]
+        ], higher_is_better)
     summary['fairness'] = seed_hashes(summary)
     return summary
+
+
+def _judge(differences: List[dict], higher_is_better: bool) -> None:
+    """Adjust the p-values for the number of methods, and give verdicts."""
+    for key, adjusted in (('p', 'adjusted'), ('p_equivalent',
+                                              'adjusted_equivalent')):
+        for difference, p in zip(differences,
+                                 holm([d[key] for d in differences])):
+            difference[adjusted] = p
+    for difference in differences:
+        difference['verdict'] = verdict(difference, higher_is_better)
 
 
 def _by_hash(hashes: Dict[str, Optional[str]]) -> Dict[str, List[str]]:

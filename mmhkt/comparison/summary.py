@@ -1,19 +1,18 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Puts what all runs recorded into one plain dict."""
 import math
-import platform
 import statistics
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from mmhkt.utils import nearest
 from mmhkt.utils.config import ConfigError
-from mmhkt.version import __version__
 from .examples import collect_examples
 from .fairness import check_fair, check_one_parent
 from .plan import Plan, Run, higher_is_better
 from .records import curve_of, error_of, read_record, state_of
 from .run_configs import plain
+from .test_set import add_test_set
 
 
 def summarise(plan: Plan, command: str, jobs: int,
@@ -52,6 +51,7 @@ def summarise(plan: Plan, command: str, jobs: int,
                     _summary_of_run(plan, run, records[run.name], metric,
                                     higher) for run in runs
                 ]))
+    add_test_set(plan, methods, metric)
     _add_costs(plan, methods, records, costs or {})
     return dict(
         title=plan.title,
@@ -60,14 +60,9 @@ def summarise(plan: Plan, command: str, jobs: int,
         unit=_common(known, 'unit') or 'epoch',
         seeds=list(plan.seeds),
         reference=plan.reference,
+        margin=plan.margin,
         jobs=jobs,
-        environment=dict(
-            platform=f'{platform.system()} {platform.machine()}',
-            mmhkt=__version__,
-            **{
-                key: _all(known, key)
-                for key in ('torch', 'device', 'threads', 'precision')
-            }),
+        environment=_environment(known),
         parent=_parent(plan, metric, known),
         deployed=dict(
             parameters=_common(known, 'parameters'),
@@ -174,13 +169,27 @@ def _parent(plan: Plan, metric: str, records: List[dict]) -> Optional[dict]:
     return None
 
 
+def _environment(records: List[dict]) -> Dict[str, Any]:
+    """The setup of all runs, flat; where they differ, all that is said."""
+    setups = [record['setup'] for record in records if 'setup' in record]
+    names = list(dict.fromkeys(name for setup in setups for name in setup))
+    found = {}
+    for name in names:
+        values = [setup.get(name) for setup in setups]
+        said = list(dict.fromkeys(map(_said, values)))
+        found[name.replace('_',
+                           ' ')] = values[0] if len(said) == 1 and isinstance(
+                               values[0], (int, float)) else '; '.join(said)
+    return found
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ', '.join(f'{k} {v}' for k, v in value.items() if v is not None)
+    return str(value)
+
+
 def _common(records: List[dict], key: str) -> Any:
     """What all records say; None where they differ."""
     values = {record[key] for record in records}
     return values.pop() if len(values) == 1 else None
-
-
-def _all(records: List[dict], key: str) -> Any:
-    """What all records say; where they differ, everything that is said."""
-    values = sorted({str(record[key]) for record in records})
-    return ', '.join(values) if len(values) > 1 else _common(records, key)

@@ -2,8 +2,17 @@
 from statistics import mean
 from typing import List, Optional, Sequence, Union
 
+from .intervals import CONFIDENCE, ENOUGH_SEEDS
+
 UNITS = dict(epoch=('epoch', 'epochs'), iter=('iteration', 'iterations'))
 NOTHING = '–'
+# What they are called in the conclusion.
+VERDICTS = dict(
+    better='Better',
+    worse='Worse',
+    equivalent='Equivalent',
+    unclear='No difference shown',
+    none='No verdict')
 
 
 class View:
@@ -46,11 +55,10 @@ class View:
     def conclusion(self) -> List[tuple]:
         """(verdict, labels) of the last score against the reference."""
         groups = []
-        for verdict in ('better', 'worse', 'unclear'):
+        for verdict in VERDICTS:
             labels = [
-                m['label'] for m in self.methods
-                if m['difference'] and m['difference']['n'] > 1
-                and m['difference']['verdict'] == verdict
+                m['label'] for m in self.methods if m['difference']
+                and m['difference']['n'] and _verdict(m) == verdict
             ]
             if labels:
                 groups.append((verdict, labels))
@@ -64,7 +72,11 @@ class View:
             warnings.append(
                 'One seed proves nothing: without a second one nobody knows '
                 'how far two runs of the same method lie apart. There are no '
-                'intervals, and nothing is set in bold face.')
+                'intervals, and there is no verdict.')
+        elif len(self.summary['seeds']) < ENOUGH_SEEDS:
+            warnings.append(
+                f'Fewer than {ENOUGH_SEEDS} seeds: there are intervals, but '
+                'there is no verdict.')
         for check in self.summary['fairness']:
             if not check['fair']:
                 warnings.append(
@@ -110,9 +122,11 @@ class View:
     def columns(self) -> Sequence[str]:
         """The head of the table."""
         to = f' to {self.reference}' if self.reference else ''
-        return ('method', f'last {self.unit}', f'best {self.unit}',
-                f'difference{to}, last', 'seconds a step (relative)',
-                'peak memory (relative)', 'extra parameters in training')
+        return ('method', f'difference{to}, last {self.unit}',
+                f'last {self.unit}', '95 % interval with other images',
+                'p, adjusted', f'best {self.unit}',
+                'seconds a step (relative)', 'peak memory (relative)',
+                'extra parameters in training')
 
     @property
     def rows(self) -> List[dict]:
@@ -123,14 +137,14 @@ class View:
             rows.append(
                 dict(
                     cells=[
-                        f'parent: {parent["name"]}',
-                        self._number(parent['score']), *[NOTHING] * 5
+                        f'parent: {parent["name"]}', NOTHING,
+                        self._number(parent['score']), *[NOTHING] * 6
                     ],
                     verdict=None,
                     bold=False,
                     kind='parent'))
         for m in self.methods:
-            cost, difference = m['cost'], m['difference']
+            cost, difference = m['cost'], m['difference'] or {}
             is_reference = m['name'] == self.summary['reference']
             peaks = [
                 run['peak_memory'] for run in m['runs']
@@ -140,10 +154,12 @@ class View:
                 dict(
                     cells=[
                         m['label'],
-                        self._spread(m['last']),
-                        self._spread(m['best']),
                         'reference'
                         if is_reference else self._interval(difference),
+                        self._spread(m['last']),
+                        self._ends(difference.get('test_set')),
+                        _probability(difference.get('adjusted')),
+                        self._spread(m['best']),
                         _relative(cost['step'] and _digits(cost['step']),
                                   cost['relative_step']),
                         _relative(
@@ -151,10 +167,8 @@ class View:
                             if peaks else None, cost['relative_memory']),
                         _thousands(cost['extra_parameters']),
                     ],
-                    verdict=difference and difference['n'] > 1
-                    and difference['verdict'],
-                    bold=bool(difference)
-                    and difference['verdict'] == 'better',
+                    verdict=difference.get('verdict'),
+                    bold=difference.get('verdict') == 'better',
                     kind='reference' if is_reference else 'method'))
         return rows
 
@@ -170,19 +184,11 @@ class View:
                 0, 'Mean ± sample standard deviation over the finished '
                 'seeds.')
         if self.reference:
-            note = (f'{self.reference} is the reference: a factor (×) is a '
-                    'multiple of it, a difference is method minus reference, '
-                    'seed by seed')
-            if self.conclusion:
-                note += (', its mean with a 95 % confidence interval by '
-                         "Student's t. Bold: the interval excludes zero, on "
-                         'the better side. Where it holds zero, no '
-                         'difference was shown')
-            notes.append(note + '.')
-        if sum(len(labels) for _, labels in self.conclusion) > 1:
             notes.append(
-                'Each interval stands for itself: of 20 methods without any '
-                'effect, one is expected to exclude zero by chance.')
+                f'{self.reference} is the reference: a factor (×) is a '
+                'multiple of it, a difference is method minus reference, '
+                'seed by seed.')
+            notes += self._statistics
         if any(m['cost']['step'] for m in self.methods):
             note = 'Seconds a step are medians'
             if self.summary['jobs'] > 1:
@@ -200,6 +206,52 @@ class View:
         if deployed and not self.children_differ:
             notes.append('Deployed is the same child in every row: '
                          f'{", ".join(deployed)}.')
+        return notes
+
+    @property
+    def _statistics(self) -> List[str]:
+        """What exactly was computed."""
+        differences = [
+            m['difference'] for m in self.methods if m['difference']
+        ]
+        tested = [d for d in differences if d['adjusted'] is not None]
+        notes = []
+        if any(d['low'] is not None for d in differences):
+            notes.append(
+                'In brackets: 95 % confidence interval of the mean difference '
+                "for other seeds on this test set, by Student's t of the "
+                'differences of the seeds; there is none where they are all '
+                'the same.')
+        images = [d['test_set'] for d in differences if d['test_set']]
+        if images:
+            notes.append(
+                'With other images: the interval for other seeds on another '
+                f'test set of {images[0]["images"]:,} images of that kind, by '
+                'a mixed model with crossed random effects of seed and image '
+                "(jackknife pseudo-values of each image, Satterthwaite's "
+                'degrees of freedom). It takes images as independent of each '
+                'other, which frames of one video are not.')
+        elif tested:
+            notes.append(
+                'What the finite test set leaves open is not in any interval: '
+                'the runs kept no scores of images by this metric.')
+        if tested:
+            both = 'the larger one of both tests' if images else 'the t-test'
+            note = (
+                f'p: {both} that the difference is zero, two-sided, '
+                f'adjusted for {_count(len(differences), "method")} by '
+                f'Holm. Better or worse (better: bold): p is below '
+                f'{1 - CONFIDENCE:.2f}, so that a table without any effect '
+                'has a single such claim in one case of twenty at most.')
+            margin = self.summary.get('margin')
+            if margin is not None:
+                note += (f' Equivalent: within ±{margin:g} by two one-sided '
+                         'tests (TOST), adjusted likewise; this goes before '
+                         'better and worse.')
+            note += (f' No verdict is given for fewer than {ENOUGH_SEEDS} '
+                     'seeds. Where none was shown, nothing was shown: that is '
+                     'not equality.')
+            notes.append(note)
         return notes
 
     @property
@@ -328,9 +380,14 @@ class View:
             return NOTHING
         text = self._signed(difference['mean'])
         if difference['low'] is not None:
-            text += (f' [{self._signed(difference["low"])}, '
-                     f'{self._signed(difference["high"])}]')
+            text += f' {self._ends(difference)}'
         return text + self._of_seeds(difference['n'])
+
+    def _ends(self, interval: Optional[dict]) -> str:
+        if not interval:
+            return NOTHING
+        return (f'[{self._signed(interval["low"])}, '
+                f'{self._signed(interval["high"])}]')
 
     def _of_seeds(self, n: int) -> str:
         seeds = len(self.summary['seeds'])
@@ -351,6 +408,10 @@ class View:
         return f'{what.replace("_", " ")} are {", but ".join(groups)}'
 
 
+def _verdict(method: dict) -> str:
+    return method['difference']['verdict'] or 'none'
+
+
 def differences_by_seed(difference: Optional[dict]) -> dict:
     """Seed -> difference; {} of the reference."""
     if not difference:
@@ -362,6 +423,12 @@ def _relative(value: Optional[str], ratio: Optional[float]) -> str:
     if ratio is None:
         return value or NOTHING
     return f'{value} ({ratio:.2f}×)' if value else f'{ratio:.2f}×'
+
+
+def _probability(p: Optional[float]) -> str:
+    if p is None:
+        return NOTHING
+    return f'{p:.3f}' if p >= 0.001 else '< 0.001'
 
 
 def _thousands(value: Union[int, str, None]) -> str:

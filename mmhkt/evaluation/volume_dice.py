@@ -101,11 +101,7 @@ class VolumeDice(BaseMetric):
                     'volumes (empty_every=1, indices=None).')
         per_volume = np.stack(
             [sum(slices.values()) for slices in volumes.values()])
-        regions = self.regions or {
-            name: (label, )
-            for label, name in enumerate(self.dataset_meta['classes'])
-            if label > 0
-        }
+        regions = self.score_regions()
         metrics: Dict[str, float] = {}
         for suffix, counts in (('', per_volume),
                                ('_global', per_volume.sum(0, keepdims=True))):
@@ -117,6 +113,14 @@ class VolumeDice(BaseMetric):
                     {f'{name}.{r}': float(means[r])
                      for r in regions})
         return metrics
+
+    def score_regions(self) -> Dict[str, Sequence[int]]:
+        """Name -> labels of each region that is scored."""
+        return self.regions or {
+            name: (label, )
+            for label, name in enumerate(self.dataset_meta['classes'])
+            if label > 0
+        }
 
 
 def confusion(truth: Tensor, predicted: Tensor, classes: int,

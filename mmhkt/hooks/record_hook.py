@@ -6,17 +6,19 @@ from typing import Any, Dict, Optional
 
 import numpy as np
 import torch
-from mmengine.device import get_device
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
 
+from mmhkt.evaluation import image_scores
 from mmhkt.registry import HOOKS
 from mmhkt.utils.files import write_text
 from mmhkt.utils.hashing import hash_of_batch, hash_of_weights, unwrapped
 from .common import hereditary
+from .setup import setup_of
 
+IMAGES = 'images.npz'
 # How often the file is written between two validations, in seconds.
 INTERVAL = 5
 
@@ -31,7 +33,11 @@ class RecordHook(Hook):
     batches up to there). These hashes, and the scores of every validation,
     are those of the whole run, however often it was interrupted and resumed;
     a validation that an interruption left out is made up for. ``training``
-    has the curves of :class:`MixtureHook`.
+    has the curves of :class:`MixtureHook`. ``setup`` says what was trained
+    how and on what machine.
+
+    What each image contributed to the scores of the last validation lies
+    beside it, in ``images.npz`` (see :class:`mmhkt.evaluation.ImageScores`).
     """
 
     # Where it says "finished", all other hooks have written what they write.
@@ -44,6 +50,7 @@ class RecordHook(Hook):
         """Note the initial weights, or what was noted before resuming."""
         self._path = Path(runner.work_dir, 'record.json')
         self._finished = False
+        self._setup = setup_of(runner)
         self._validations: Dict[str, Dict[str, float]] = {}
         new = dict(
             initial_weights=None,
@@ -92,6 +99,20 @@ class RecordHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Write."""
         self._write(runner, runner.iter)
+
+    def after_val_iter(self,
+                       runner,
+                       batch_idx: int,
+                       data_batch: Any = None,
+                       outputs: Any = None) -> None:
+        """Keep what the images contributed, while the metrics have it."""
+        if self._path is None or batch_idx + 1 < len(runner.val_dataloader):
+            return
+        scores = image_scores(runner.val_evaluator.metrics,
+                              len(runner.val_dataloader.dataset),
+                              _step(runner))
+        if scores is not None:
+            scores.save(self._path.with_name(IMAGES))
 
     def after_val_epoch(self,
                         runner,
@@ -154,11 +175,7 @@ class RecordHook(Hook):
             peak_memory=self._seen['peak_memory'],
             parameters=_count(unwrapped(runner.model).parameters()),
             extra_parameters=_count(extra),
-            precision=type(runner.optim_wrapper).__name__,
-            device=torch.cuda.get_device_name()
-            if get_device() == 'cuda' else get_device(),
-            threads=torch.get_num_threads(),
-            torch=torch.__version__)
+            setup=self._setup)
         write_text(self._path, json.dumps(record, indent=1))
 
 

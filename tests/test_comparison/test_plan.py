@@ -141,6 +141,8 @@ def test_several_training_configs():
     ("methods=['mmhkt.HKT'], seeds=[-1]", '-1 is no seed'),
     ("methods=['mmhkt.HKT'], reference='htk'", '"htk" is unknown.*: hkt'),
     ("methods=['mmhkt.HKT'], rule='higher'", '"higher" is unknown'),
+    ("methods=['mmhkt.HKT'], margin=0", 'margin=0 is no difference'),
+    ("methods=['mmhkt.HKT'], margin='1'", "margin='1' is no difference"),
     ("methods=['mmhkt.HKT'], metric='fid'", "Set rule to 'greater' or"),
 ])
 def test_mistakes_in_a_comparison(config, comparison, message):

@@ -75,6 +75,7 @@ def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
         unit='epoch',
         seeds=list(seeds),
         reference=names[0],
+        margin=None,
         jobs=2,
         environment=dict(
             torch='2.11.0',
@@ -136,10 +137,15 @@ def markdown(summary):
     return render_markdown(add_statistics(summary))
 
 
+def table_of(text):
+    """The main table of the Markdown."""
+    return '| method |' + text.split('| method |')[1].split('\n\n')[0]
+
+
 def md_row(text, label):
     """The cells of a method's row."""
     row, = (
-        line for line in text.split('\n- ')[0].splitlines()
+        line for line in table_of(text).splitlines()
         if line.replace('*', '').startswith(f'| {label} |'))
     return row.strip('| ').split(' | ')
 
@@ -179,23 +185,28 @@ def test_rows():
             hkt=[74, 76, 78],
             at=[69, 69.8, 70.6]))
     text = markdown(summary)
-    assert md_row(text, 'parent: resnet56_cifar10')[:2] == [
-        'parent: resnet56_cifar10', '93.39'
+    assert md_row(text, 'parent: resnet56_cifar10')[:3] == [
+        'parent: resnet56_cifar10', '–', '93.39'
     ]
     alone = md_row(text, 'child alone')
-    assert alone[1] == '71.00 ± 1.00' and alone[3] == 'reference'
-    assert alone[4:] == ['0.0200 (1.00×)', '0.879 GiB (1.00×)', '0']
+    assert alone[1:3] == ['reference', '71.00 ± 1.00']
+    assert alone[6:] == ['0.0200 (1.00×)', '0.879 GiB (1.00×)', '0']
     # 1, 2, 3: the interval 2 ± 4.303 / sqrt(3) holds zero.
     kd = md_row(text, 'KD')
-    assert kd[0] == 'KD' and kd[1] == '73.00 ± 2.00'
-    assert kd[3] == '+2.00 [−0.48, +4.48]'
-    # 4, 5, 6
+    assert kd[:3] == ['KD', '+2.00 [−0.48, +4.48]', '73.00 ± 2.00']
+    # 4, 5, 6: t = 8.66, p = 0.0131; times 2 that is less than the smallest
+    # one times 3, which it may not be.
     hkt = md_row(text, 'HKT')
-    assert hkt[0] == '**HKT**' and hkt[3] == '**+5.00 [+2.52, +7.48]**'
-    # −1, −1.2, −1.4: clear, but worse.
+    assert hkt[:2] == ['**HKT**', '**+5.00 [+2.52, +7.48]**']
+    assert hkt[3:5] == ['–', '0.027']
+    # −1, −1.2, −1.4: t = 10.4, p = 0.00913.
     at = md_row(text, 'AT')
-    assert at[0] == 'AT' and at[3] == '−1.20 [−1.70, −0.70]'
+    assert at[:2] == ['AT', '−1.20 [−1.70, −0.70]'] and at[4] == '0.027'
     assert text.count('**') == 4
+    for line in ('Better: HKT', 'Worse: AT', 'No difference shown: KD'):
+        assert f'\n- {line}\n' in text
+    assert 'adjusted for 3 methods by Holm' in text
+    assert 'what the finite test set leaves open is not' in text.lower()
     assert 'seeds 0, 1, 2; 20 epochs of training' in text
     assert '269,722 parameters, 40,813,184 FLOPs' in text
     assert 'measured in one process, alternating' in text
@@ -212,9 +223,36 @@ def test_lower_is_better():
         dict(alone=[2, 2.1, 2.2], kd=[2.5, 2.6, 2.7], hkt=[1.5, 1.5, 1.6]))
     text = markdown(summary)
     assert 'EPE (lower is better)' in text
-    assert md_row(text, 'KD')[3] == '+0.500 [+0.500, +0.500]'
-    assert md_row(text, 'HKT')[3] == '**−0.567 [−0.710, −0.423]**'
+    # The same in all seeds: they do not tell how far it may lie elsewhere.
+    assert md_row(text, 'KD')[1] == '+0.500'
+    assert md_row(text, 'HKT')[1] == '**−0.567 [−0.710, −0.423]**'
     assert text.count('**') == 4
+
+
+def test_what_was_computed_is_said():
+    summary = set_last(
+        make_summary(('alone', 'kd', 'hkt')),
+        dict(alone=[70, 71, 72], kd=[74, 76, 78], hkt=[70.1, 71.1, 72.11]))
+    summary['margin'] = 0.5
+    for method, low in zip(summary['methods'][1:], (-1, 0.05)):
+        method['test_set'] = dict(
+            seeds=[0, 1, 2],
+            images=10000,
+            mean=1.,
+            low=low,
+            high=11.,
+            p=0.2 if low < 0 else 0.0001,
+            p_equivalent=1e-5)
+    text = markdown(summary)
+    kd, hkt = md_row(text, 'KD'), md_row(text, 'HKT')
+    assert kd[1] == '+5.00 [+2.52, +7.48]' and kd[3] == '[−1.00, +11.00]'
+    assert kd[4] == '0.200'
+    assert hkt[1] == '+0.10 [+0.09, +0.12]' and hkt[4] == '0.002'
+    assert '\n- Equivalent: HKT\n- No difference shown: KD\n' in text
+    for words in ('another test set of 10,000 images', 'mixed model',
+                  'the larger one of both tests', 'within ±0.5 by two',
+                  'for fewer than 3 seeds'):
+        assert words in text
 
 
 def test_one_seed_proves_nothing(tmp_path):
@@ -222,17 +260,18 @@ def test_one_seed_proves_nothing(tmp_path):
     assert '**' not in texts['md'] and '±' not in texts['md']
     assert 'One seed proves nothing' in texts['md']
     assert '; seed 10; ' in texts['md']
-    assert re.fullmatch(r'[+−]\d+\.\d\d', md_row(texts['md'], 'KD')[3])
+    assert re.fullmatch(r'[+−]\d+\.\d\d', md_row(texts['md'], 'KD')[1])
+    assert '\n- No verdict: KD, FITNET\n' in texts['md']
     assert '<b>' not in texts['html'].split('<section')[1]
 
 
 def test_partial_comparison(tmp_path):
     texts = written(make_partial_summary(), tmp_path)
     text = texts['md']
-    assert md_row(text, 'child alone')[1].endswith('(2 of 3)')
+    assert md_row(text, 'child alone')[2].endswith('(2 of 3)')
     # Only seed 0 was finished by both, and by AT only seed 2.
-    assert md_row(text, 'KD')[3].endswith('(1 of 3)')
-    assert md_row(text, 'AT')[3].endswith('(1 of 3)')
+    assert md_row(text, 'KD')[1].endswith('(1 of 3)')
+    assert md_row(text, 'AT')[1].endswith('(1 of 3)')
     assert md_row(text, 'FITNET')[1:4] == ['–', '–', '–']
     assert '7 of 12 finished, 1 failed, 4 missing' in text
     assert 'failed or diverged are left out, which flatters' in text
@@ -256,7 +295,7 @@ def test_before_anything_is_finished(tmp_path):
             run.update(curve=[], initial_weights=None, batches={})
     summary.update(parent=None, deployed=dict(parameters=None, flops=None))
     texts = written(summary, tmp_path)
-    assert md_row(texts['md'], 'KD') == ['KD'] + ['–'] * 6
+    assert md_row(texts['md'], 'KD') == ['KD'] + ['–'] * 8
     assert Outline(texts['html']).figures == {}
 
 
@@ -282,7 +321,7 @@ def test_one_method_and_no_reference(tmp_path):
     summary = make_summary(('alone', ))
     summary['reference'] = None
     texts = written(summary, tmp_path)
-    assert '| difference, last |' in texts['md']
+    assert '| difference, last epoch |' in texts['md']
     assert Outline(texts['html']).figures == dict(curves=1, late=1, panel=1)
 
 
@@ -344,12 +383,13 @@ def test_hostile_names_stay_text(tmp_path):
     assert 'script' not in [tag for tag, _ in outline.tags]
     assert HOSTILE in outline.tables['results']
     # Markdown: but for the command, which is code, nothing is interpreted.
-    table = texts['md'].split('## Command')[0]
-    assert '<' not in table and '**' not in table.replace('\\*', '')
+    plain = texts['md'].split('## Command')[0]
+    assert not re.search('<(?! 0.001)', plain)
+    assert '**' not in plain.replace('\\*', '')
     assert {
         len(re.findall(r'(?<!\\)\|', line))
-        for line in table.split('\n- ')[0].splitlines() if line[:1] == '|'
-    } == {8}
+        for line in table_of(plain).splitlines()
+    } == {10}
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):

@@ -2,6 +2,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 
 from mmhkt.comparison.statistics import (add_statistics, describe,
@@ -46,42 +47,55 @@ def test_mean_and_sample_deviation():
     assert describe([]) == dict(mean=None, std=None, n=0)
 
 
+def judged(values, reference, higher=True, margin=None):
+    """The difference of the one method of a comparison."""
+    summary = summary_of(dict(a=reference, b=values), higher=higher)
+    summary['margin'] = margin
+    return add_statistics(summary)['methods'][1]['difference']
+
+
 def test_an_interval_that_holds_zero_is_unclear():
-    found = paired_difference(by_seed(11, 22, 33), by_seed(10, 20, 30))
+    found = judged([11, 22, 33], [10, 20, 30])
     half = T[2] * 1 / math.sqrt(3)
     assert found['values'] == [1, 2, 3] and found['seeds'] == [0, 1, 2]
     assert found['mean'] == 2 and found['n'] == 3
     assert found['low'] == pytest.approx(2 - half)
     assert found['high'] == pytest.approx(2 + half)
-    assert not found['clear'] and found['verdict'] == 'unclear'
+    assert found['p'] > 0.05 and found['verdict'] == 'unclear'
 
 
 @pytest.mark.parametrize('sign, higher, verdict', [(1, True, 'better'),
                                                    (-1, True, 'worse'),
                                                    (1, False, 'worse'),
                                                    (-1, False, 'better')])
-def test_an_interval_without_zero_is_clear(sign, higher, verdict):
-    found = paired_difference(
-        by_seed(sign * 4, sign * 5, sign * 6), by_seed(0, 0, 0), higher)
+def test_an_interval_without_zero_has_a_verdict(sign, higher, verdict):
+    found = judged([sign * 4, sign * 5, sign * 6], [0, 0, 0], higher)
     # Always method minus reference, whatever the direction of the score.
     assert found['mean'] == 5 * sign
     assert found['low'] == pytest.approx(5 * sign - T[2] / math.sqrt(3))
-    assert found['clear'] and found['verdict'] == verdict
+    assert found['p'] < 0.05 and found['verdict'] == verdict
 
 
-def test_equal_differences_have_an_interval_without_width():
-    found = paired_difference(by_seed(3, 4), by_seed(1, 2))
-    assert (found['low'], found['mean'], found['high']) == (2, 2, 2)
-    assert found['verdict'] == 'better'
-    found = paired_difference(by_seed(1, 2), by_seed(1, 2))
-    assert (found['low'], found['high']) == (0, 0)
-    assert not found['clear'] and found['verdict'] == 'unclear'
+@pytest.mark.parametrize('difference', [2, 100 / 36, 0])
+def test_equal_differences_have_no_interval(difference):
+    """It would be one without width: one image of 36 in all seeds was called
+    a clear difference."""
+    reference = [50 + seed / 7 for seed in range(3)]
+    # In float32, as metrics have them, they are not quite equal.
+    values = [float(np.float32(r + difference)) for r in reference]
+    found = judged(values, reference)
+    assert found['mean'] == pytest.approx(difference, abs=1e-5)
+    assert found['low'] is found['high'] is found['p'] is None
+    assert found['verdict'] == 'unclear'
 
 
-def test_one_seed_has_no_interval():
-    found = paired_difference(by_seed(9), by_seed(1))
+def test_fewer_than_three_seeds_have_no_verdict():
+    found = judged([9], [1])
     assert found['mean'] == 8 and found['low'] is found['high'] is None
-    assert not found['clear'] and found['verdict'] == 'unclear'
+    assert found['verdict'] is None
+    found = judged([9, 9.001], [1, 1])
+    assert found['p'] < 0.001 and found['low'] > 7.9
+    assert found['verdict'] is None
 
 
 def test_only_common_seeds_are_compared():
@@ -91,6 +105,59 @@ def test_only_common_seeds_are_compared():
     assert found['high'] == pytest.approx(2.5 + T[1] * 1.5)
     found = paired_difference({0: 5.}, {1: 5.})
     assert found['n'] == 0 and found['mean'] is None
+
+
+def test_many_methods_need_a_smaller_p():
+    """5 ± 2.48 is clear for one method, and not for one of ten."""
+    lasts = {f'm{i}': [1, 2.1, 2.9] for i in range(9)}
+    for others, verdict in ((1, 'better'), (9, 'unclear')):
+        done = add_statistics(
+            summary_of(
+                dict(
+                    a=[0, 0, 0],
+                    b=[4, 5, 6],
+                    **dict(list(lasts.items())[:others - 1]))))
+        found = done['methods'][1]['difference']
+        assert found['adjusted'] == pytest.approx(others * found['p'])
+        assert found['verdict'] == verdict
+    # One that has not begun is one of them too.
+    done = add_statistics(
+        summary_of(dict(a=[0, 0, 0], b=[4, 5, 6], c=[None] * 3)))
+    found = done['methods'][1]['difference']
+    assert found['adjusted'] == pytest.approx(2 * found['p'])
+
+
+def test_equivalent_within_the_margin():
+    values, reference = [10.1, 10.2, 10.3], [10.2, 10.2, 10.2]
+    assert judged(values, reference)['verdict'] == 'unclear'
+    assert judged(values, reference)['p_equivalent'] is None
+    # 90 % of the means lie within ± 2.92 * 0.1 / sqrt(3) = 0.169.
+    assert judged(values, reference, margin=.16)['verdict'] == 'unclear'
+    assert judged(values, reference, margin=.17)['verdict'] == 'equivalent'
+    # Also where it is not zero.
+    small = [10.29, 10.3, 10.31]
+    assert judged(small, reference)['verdict'] == 'better'
+    assert judged(small, reference, margin=.5)['verdict'] == 'equivalent'
+
+
+def test_other_images_can_take_a_verdict_back():
+    summary = summary_of(dict(a=[0, 0, 0], b=[4, 5, 6]))
+    wide = dict(
+        seeds=[0, 1, 2],
+        images=36,
+        mean=5.,
+        low=-1.,
+        high=11.,
+        p=.1,
+        p_equivalent=None)
+    summary['methods'][1]['test_set'] = wide
+    found = add_statistics(summary)['methods'][1]['difference']
+    assert (found['p'], found['verdict']) == (.1, 'unclear')
+    assert found['test_set'] == wide and found['low'] > 0
+    # Of other seeds it says nothing of these.
+    summary['methods'][1]['test_set'] = dict(wide, seeds=[0, 1])
+    found = add_statistics(summary)['methods'][1]['difference']
+    assert found['test_set'] is None and found['verdict'] == 'better'
 
 
 def test_statistics_of_a_comparison():
@@ -103,6 +170,7 @@ def test_statistics_of_a_comparison():
     assert b['last']['mean'] == 25 and b['best']['mean'] == 26
     assert b['difference'] == b['difference_best']
     assert b['difference']['verdict'] == 'better'
+    assert b['difference']['adjusted'] == b['difference']['p']
     assert add_statistics(done) == done
     without = add_statistics(summary_of(dict(a=[1.], b=[2.]), reference=None))
     assert [m['difference'] for m in without['methods']] == [None, None]

@@ -34,11 +34,15 @@ def record(scores, finished=True, memory=100, **more):
         peak_memory=memory,
         parameters=7,
         extra_parameters=0,
-        precision='OptimWrapper',
-        device='cpu',
-        threads=1,
-        torch='2',
-        **more)
+        **{
+            'setup':
+            dict(
+                device='CPU',
+                threads=1,
+                test_data=dict(type='Digits', images=9, split=None),
+                packages=dict(torch='2')),
+            **more
+        })
 
 
 @pytest.fixture
@@ -126,12 +130,17 @@ def test_metric_that_nothing_was_scored_by(plan):
 
 
 def test_runs_on_several_machines(plan):
-    write(plan, record({20: .5}),
-          dict(record({20: .5}), threads=2, device='GPU', parameters=8))
+    one, other = record({20: .5}), dict(record({20: .5}), parameters=8)
+    other['setup'].update(threads=2, device='GPU')
+    # One of before there was a setup in records.
+    write(plan, one, other, {k: v for k, v in one.items() if k != 'setup'})
     found = summarise(plan, 'again', 1, None)
-    assert found['environment']['threads'] == '1, 2'
-    assert found['environment']['device'] == 'GPU, cpu'
-    assert found['environment']['torch'] == '2'
+    assert found['environment'] == {
+        'device': 'CPU; GPU',
+        'threads': '1; 2',
+        'test data': 'type Digits, images 9',
+        'packages': 'torch 2'
+    }
     assert found['deployed']['parameters'] is None
 
 

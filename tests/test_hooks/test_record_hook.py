@@ -11,6 +11,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmhkt.evaluation import ImageScores
+
 
 class Kill(Exception):
     """In the place of a signal."""
@@ -89,7 +91,24 @@ def test_what_is_recorded(whole):
                                       for p in runner.model.parameters())
     assert noted['extra_parameters'] == 2048
     assert noted['peak_memory'] > 2**20 and noted['step'] > 0
-    assert noted['precision'] == 'OptimWrapper'
+    setup = noted['setup']
+    assert setup['precision'] == 'float32' and setup['batch'] == 64
+    assert setup['test_data'] == dict(
+        type='Digits', where=None, split='test', images=64, classes=10)
+    assert setup['training_data']['images'] == 256
+    assert setup['optimizer'].startswith('SGD, lr 0.1, momentum 0.9')
+    assert setup['schedule'] == 'CosineAnnealingLR'
+    assert setup['packages']['torch'] == torch.__version__.split('+')[0]
+    assert setup['processor'] and setup['device'] == 'CPU'
+
+
+def test_what_each_image_contributed(whole):
+    folder, _, noted = whole
+    kept = ImageScores.load(folder / 'images.npz')
+    sums = kept.sums['accuracy/top1']
+    assert kept.step == 3 and sums.above.shape == (64, 1)
+    assert sums.score() == pytest.approx(
+        noted['validations']['3']['accuracy/top1'])
 
 
 def test_depends_on_the_seed_and_not_on_the_method(tmp_path, whole):
