@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Small real runs for the tests."""
+import shutil
 import subprocess
 import sys
 import uuid
@@ -48,6 +49,14 @@ def run(cfg):
     runner = RUNNERS.build(cfg)
     runner.train()
     return runner
+
+
+def cut_off(run, to, checkpoint):
+    """A copy of a finished run as if it had been cut off before its last
+    checkpoint."""
+    shutil.copytree(run, to)
+    for name in (checkpoint, 'last_checkpoint', 'child.pth'):
+        (to / name).unlink()
 
 
 def prepared(cfg) -> Inheritance:

@@ -1,6 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import logging
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from typing import Any, Callable, Iterable, Iterator, Optional, Tuple
@@ -13,11 +12,27 @@ from torch.utils.data import (DataLoader, Dataset, IterableDataset,
 from mmhkt.utils import seed_cpu
 
 
-@dataclass
 class _Told:
     """What a loop has told the sampler, which need not keep it."""
-    epoch: int = 0
-    skipped: int = 0
+    epoch = 0
+    skipped = 0
+
+    def listen(self, sampler: Any) -> None:
+        """Note what the sampler is told from now on."""
+        # Also where the sampler itself has no use for the epoch: loops tell
+        # it to those only that have such a method.
+        sampler.set_epoch = partial(self._note, 'epoch',
+                                    getattr(sampler, 'set_epoch', None))
+        # Loops skip at once only where the sampler can.
+        if hasattr(sampler, 'skip'):
+            sampler.skip = partial(self._note, 'skipped', sampler.skip)
+
+    def _note(self, name: str, method: Optional[Callable], *args,
+              **kwargs) -> None:
+        number, = *args, *kwargs.values()
+        setattr(self, name, number)
+        if method is not None:
+            method(*args, **kwargs)
 
 
 class SampleLoader(DataLoader):
@@ -86,8 +101,8 @@ class SampleLoader(DataLoader):
         told = _Told()
         if seed is not None:
             # A batch sampler of the user's own holds the user's sampler.
-            sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
-            _listen(sampler, told)
+            told.listen(
+                getattr(loader.batch_sampler, 'sampler', loader.sampler))
         return _twin(
             loader, cls, seed=seed, check=check, _told=told, _iterator=None)
 
@@ -103,25 +118,6 @@ class SampleLoader(DataLoader):
             'worker_init_fn': partial(_init_worker, self.worker_init_fn)
         }  # yapf: disable
         return _twin(self, DataLoader, **changes)._get_iterator()
-
-
-def _listen(sampler: Any, told: _Told) -> None:
-    """Note what the sampler is told from now on."""
-    # Also where the sampler itself has no use for the epoch: loops tell it
-    # to those only that have such a method.
-    sampler.set_epoch = partial(_note, told, 'epoch',
-                                getattr(sampler, 'set_epoch', None))
-    # Loops skip at once only where the sampler can.
-    if hasattr(sampler, 'skip'):
-        sampler.skip = partial(_note, told, 'skipped', sampler.skip)
-
-
-def _note(told: _Told, name: str, method: Optional[Callable], *args,
-          **kwargs) -> None:
-    number, = *args, *kwargs.values()
-    setattr(told, name, number)
-    if method is not None:
-        method(*args, **kwargs)
 
 
 def _twin(loader: DataLoader, cls: type, **changes) -> DataLoader:

@@ -1,9 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import (Any, Callable, Dict, FrozenSet, Iterable, Iterator, List,
+from typing import (Callable, Dict, FrozenSet, Iterable, Iterator, List,
                     Optional, Sequence, Set, Tuple)
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmhkt.utils import nearest
+from .exchange import exchanged
 from .influence import Influence, StorageWeakRef, Writes, storage_of
 from .layout import Layout, features, pick, put
 from .tape import INPUT
@@ -63,13 +63,12 @@ class Dissection:
         self.backbone = backbone
         self.image = image
         self.image_size = tuple(image.shape[-2:])
+        # In the order in which they end.
         self.calls: List[Call] = []
-        self._inputs: Dict[str, List[Call]] = {}
+        # Of modules and, as of something that only begins, of their inputs.
+        self._by_name: Dict[str, List[Call]] = {}
         self._split: Dict[str, tuple] = {}
         self._dry_run(image)
-        self._by_name: Dict[str, List[Call]] = {}
-        for call in self.calls:
-            self._by_name.setdefault(call.name, []).append(call)
 
     def _dry_run(self, image: torch.Tensor) -> None:
         around: List[Call] = []
@@ -92,8 +91,7 @@ class Dissection:
                 next(clock),
                 around[-1] if around else None,
                 given_by=maker(given))
-            # Known as soon as the module begins.
-            self._inputs.setdefault(name + INPUT, []).append(
+            self._by_name.setdefault(name + INPUT, []).append(
                 Call(name + INPUT, call.start, call.around, call.start,
                      [tuple(f.shape) for f in given]))
             around.append(call)
@@ -108,6 +106,7 @@ class Dissection:
                 makers[feature] = call, site
                 owners.setdefault(storage_of(feature), []).append(call)
             self.calls.append(call)
+            self._by_name.setdefault(name, []).append(call)
             return output
 
         try:
@@ -170,9 +169,8 @@ class Dissection:
             if re.fullmatch(r'-\d+', part) and int(part) >= -len(names):
                 part = names[int(part)]
             if part not in names:
-                raise ValueError(
-                    f'The {self.role} has no module "{path}"; '
-                    f'{nearest(path, self._by_name_without_root())}.')
+                raise ValueError(f'The {self.role} has no module "{path}"; '
+                                 f'{nearest(path, self._that_run())}.')
             parts.append(part)
             module = module._modules[part]
         name = '.'.join(parts)
@@ -180,9 +178,9 @@ class Dissection:
             raise ValueError(
                 f'The {self.role}\'s module "{path}" does not run in a '
                 'forward pass, so that it has no feature; '
-                f'{nearest(path, self._by_name_without_root())}.')
+                f'{nearest(path, self._that_run())}.')
         if given:
-            if index is not None or not self._inputs[name + given][-1].shapes:
+            if index is not None or not self._by_name[name + given][-1].shapes:
                 raise ValueError(f'The {self.role} has no feature "{site}": '
                                  f'"{path}{INPUT}" means the first argument '
                                  'of a module that is given one.')
@@ -198,21 +196,18 @@ class Dissection:
     def canonical(self, site: str) -> str:
         """A site's one spelling: names for indices, the output counted."""
         name, index = self.split(site)
-        count = len(self._calls(name)[-1].shapes)
+        count = len(self._by_name[name][-1].shapes)
         if count == 1 or name.endswith(INPUT):
             return name
         return f'{name}[{(-1 if index is None else index) % count}]'
 
-    def _calls(self, name: str) -> List[Call]:
-        return self._by_name.get(name) or self._inputs[name]
-
-    def _by_name_without_root(self) -> List[str]:
-        return [name for name in self._by_name if name]
+    def _that_run(self) -> Dict[str, None]:
+        return dict.fromkeys(call.name for call in self.calls if call.name)
 
     def shape(self, site: str) -> Tuple[int, ...]:
         """The shape of the tensor at a site."""
         name, index = self.split(site)
-        return self._calls(name)[-1].shapes[-1 if index is None else index]
+        return self._by_name[name][-1].shapes[-1 if index is None else index]
 
     def layout(self, site: str) -> Layout:
         """The layout of the feature at a site.
@@ -231,13 +226,12 @@ class Dissection:
 
         A module is finished after those inside it.
         """
-        return min((self.split(site)[0] for site in sites), key=self._end)
-
-    def _end(self, name: str) -> int:
-        return self._calls(name)[0].end
+        return min((self.split(site)[0] for site in sites),
+                   key=lambda name: self._by_name[name][0].end)
 
     def reusable(self, names: Iterable[str]) -> List[str]:
-        """The largest of some modules whose outputs can be used again.
+        """The largest of some modules whose outputs can be used again, in the
+        order in which they run.
 
         Not those of one that something overwrites which will run again, such
         as an activation in place that a block uses twice.
@@ -249,29 +243,18 @@ class Dissection:
             return not names.intersection('.'.join(parts[:i + 1])
                                           for i in range(len(parts)))
 
-        while True:
-            lost = {
+        def inside(call):
+            around = call.around
+            return around is not None and (around.name in names
+                                           or inside(around))
+
+        while lost := {
                 name
                 for name in names if any(
                     runs_again(overwriter) for call in self._by_name[name]
                     for overwriter in call.overwriters)
-            }
-            if not lost:
-                return self.largest(names)
+        }:
             names -= lost
-
-    def largest(self, names: Iterable[str]) -> List[str]:
-        """Those modules of some that are not inside another one of them, in
-        the order in which they run."""
-        names = set(names)
-
-        def inside(call):
-            while call.around is not None:
-                call = call.around
-                if call.name in names:
-                    return True
-            return False
-
         return [
             name for name in self._by_name
             if name in names and not all(map(inside, self._by_name[name]))
@@ -361,7 +344,7 @@ class Dissection:
 
     def runs(self, site: str) -> int:
         """How often a site's module runs in one forward pass."""
-        return len(self._calls(self.split(site)[0]))
+        return len(self._by_name[self.split(site)[0]])
 
     def top_level(self) -> List[str]:
         """The modules that the network itself calls, in that order."""
@@ -411,19 +394,3 @@ class Dissection:
             if layout.kind != 'vector':
                 layouts[site] = layout
         return layouts
-
-
-@contextmanager
-def exchanged(forwards: Dict[nn.Module, Callable[..., Any]]) -> Iterator:
-    """Exchange ``forward`` of modules; back to what it was at the end."""
-    before = {module: module.__dict__.get('forward') for module in forwards}
-    try:
-        for module, forward in forwards.items():
-            module.forward = forward
-        yield
-    finally:
-        for module, forward in before.items():
-            if forward is None:
-                module.__dict__.pop('forward', None)
-            else:
-                module.forward = forward

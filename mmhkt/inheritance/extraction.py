@@ -4,8 +4,10 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence
 
 from torch import Tensor, nn
 
+from .checkpointing import Regions
 from .compilation import compiled
 from .dissection import Dissection
+from .exchange import exchanged
 from .feature_cache import FeatureCache
 from .layout import pick
 from .statistics import RunningStatistics
@@ -51,13 +53,13 @@ class Extraction:
         self.once = once
         self.presets = presets or {}
         self.statistics = RunningStatistics(network)
-        self.tape = Tape(dissection.role, self.statistics)
+        self.tape = Tape(Regions(self.statistics))
         self._wanted: Dict[str, None] = {}
         # Modules to be mixed at -> which of them, and which others, a second
         # pass takes from the first.
         self._plans: Dict[frozenset, tuple] = {}
         self._first = OWN
-        self._taps: Dict[str, Tap] = {}
+        self._tapped: Dict[str, None] = {}
         # Of a network that always makes the same of the same images.
         self.cache: Optional[FeatureCache] = None
 
@@ -107,21 +109,22 @@ class Extraction:
             compile_cfg (dict, optional): Arguments of ``torch.compile``, for
                 what lies between the taps. Defaults to None: no compilation.
         """
-        names = [n.removesuffix(INPUT) for n in self._wanted]
-        modules = {n: self.network.get_submodule(n) for n in names}
-        self._taps = {n: Tap(n, m, self.tape) for n, m in modules.items()}
-        before = {m: m.__dict__.get('forward') for m in modules.values()}
+        names = dict.fromkeys(n.removesuffix(INPUT) for n in self._wanted)
+        forwards: Dict[str, Any] = {}
+        if compile_cfg is not None:
+            forwards.update(compiled(self.network, names, compile_cfg))
+        for name in names:
+            forwards[name] = Tap(name, self.network.get_submodule(name),
+                                 self.tape, forwards.get(name))
+        self._tapped = names
         try:
-            with compiled(self.network, self._taps, compile_cfg):
-                for name, module in modules.items():
-                    module.forward = self._taps[name]
+            with exchanged({
+                    self.network.get_submodule(name): forward
+                    for name, forward in forwards.items()
+            }):
                 yield
         finally:
-            self._taps = {}
-            for module, forward in before.items():
-                module.__dict__.pop('forward', None)
-                if forward is not None:
-                    module.forward = forward
+            self._tapped = {}
 
     def read(self, images: Tensor) -> None:
         """Run the network on images as far as something is wanted, or have
@@ -135,7 +138,6 @@ class Extraction:
             key = self.cache.key(images)
             kept = self.cache.load(key, self._wanted, images.device)
         if kept is not None:
-            self._first = OWN
             self.tape.notes(OWN).update({
                 name: [(output, versions(output) if same else None)
                        for output, same in outputs]
@@ -200,21 +202,22 @@ class Extraction:
         given = {
             root:
             iter([
-                self._unchanged(root, i)
-                for i in range(self.dissection.runs(root))
+                self._unchanged(root, call)
+                for call in range(self.dissection.runs(root))
             ])
             for root in roots
         }
         for shortcut in shortcuts:
-            noted = self.tape.noted(shortcut, [self._first])
-            given[shortcut] = iter([output for output, _ in noted])
+            notes = self.tape.noted(shortcut, [self._first])
+            given[shortcut] = iter([output for output, _ in notes])
         with self.statistics.kept(), self._without_once(), self.tape.run(
                 Pass(name, self._by_module(mixers), given, self._wanted)):
             yield
 
     def _check_tapped(self) -> None:
         missing = [
-            n for n in self._wanted if n.removesuffix(INPUT) not in self._taps
+            n for n in self._wanted
+            if n.removesuffix(INPUT) not in self._tapped
         ]
         if missing:
             raise RuntimeError(
@@ -241,8 +244,8 @@ class Extraction:
                    name: str,
                    call: int,
                    run: Optional[str] = None) -> Any:
-        output, then = self.tape.noted(
-            name, [self._first] if run is None else [run, self._first])[call]
+        passes = [run or self._first, self._first]
+        output, then = self.tape.noted(name, passes)[call]
         if versions(output) != then:
             raise RuntimeError(
                 f'The {self.dissection.role}\'s "{name}" cannot be a site: a '

@@ -2,7 +2,7 @@
 from typing import List, Optional, Tuple
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce_params
 from torch import Tensor, nn
 
 
@@ -53,12 +53,12 @@ class Regression(nn.Module):
         self.source = source
         self.target = target
         self.dim = dim
-        # Sums over rows, and their number.
-        self.register_buffer('power', torch.zeros(()))
-        self.register_buffer('rows', torch.zeros(()))
+        # Sums over rows, and their number, in the order of a batch's.
         if source != target:
             self.register_buffer('square', torch.zeros(source, source))
             self.register_buffer('cross', torch.zeros(source, target))
+        self.register_buffer('power', torch.zeros(()))
+        self.register_buffer('rows', torch.zeros(()))
 
     def forward(self,
                 q: Tensor,
@@ -79,27 +79,27 @@ class Regression(nn.Module):
             float32 scalar whose gradient reaches ``q``. What is not wanted
             is None.
         """
-        if self.source == self.target:
-            v = z if inverse else None
-            return v, self._distance(q, z) if error else None
         with torch.autocast(q.device.type, enabled=False):
-            return self._regressed(q, z, error, inverse)
+            if self.source != self.target:
+                return self._regressed(q, z, error, inverse)
+            distance = self._distance(q, z.detach()) if error else None
+            return z if inverse else None, distance
 
     def _distance(self, q: Tensor, z: Tensor) -> Tensor:
-        with torch.autocast(q.device.type, enabled=False):
-            q, z = q.float(), z.detach().float()
-            self._learn(self._summed(z))
-            difference = q.detach() - z
-            squares = _Squares.apply(q, difference, _power(difference))
-            return self._relative(squares * self.target / q.numel())
+        q, z = q.float(), z.float()
+        self._learn(self._batch(z, _power(z)))
+        difference = q.detach() - z
+        squares = _Squares.apply(q, difference, _power(difference))
+        return self._relative(squares * self.target / q.numel())
 
     def _regressed(self, q: Tensor, z: Tensor, error: bool,
                    inverse: bool) -> Tuple[Optional[Tensor], ...]:
         columns = self._columns(q.float())
         with torch.no_grad():
             own, target = columns.detach(), self._columns(z.float())
-            batch = self._summed(target, _products(own, own),
-                                 _products(own, target))
+            power = _power(target)
+            batch = self._batch(target, power, _products(own, own),
+                                _products(own, target))
             first = self.rows == 0
             square = torch.where(first, batch[0], self.square)
             cross = torch.where(first, batch[1], self.cross)
@@ -113,7 +113,7 @@ class Regression(nn.Module):
         if error:
             # Half of the gradient: G q - b.
             half = gram @ own - made
-            squares = (own * (half - made)).sum() + target.square().sum()
+            squares = (own * (half - made)).sum() + power
             squares = _Squares.apply(columns, half, squares)
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
@@ -130,31 +130,23 @@ class Regression(nn.Module):
 
     def _restored(self, columns: Tensor, like: Tensor) -> Tensor:
         if self.dim != 1 or like.dim() == 2:
-            return columns[0].T.reshape(like.shape).to(like.dtype)
-        if len(columns) != len(like) or like[0, 0].numel() < self.FEW:
+            columns = columns[0].T
+        elif like[0, 0].numel() < self.FEW:
             columns = columns[0].unflatten(1, (len(like), -1)).transpose(0, 1)
         return columns.reshape(like.shape).to(like.dtype)
 
     @torch.no_grad()
-    def _summed(self, z: Tensor, *products: Tensor) -> List[Tensor]:
-        """A batch's products, power and number of rows, over all processes.
-        """
-        power = _power(z)
-        parts = (*products, power, power.new_full((),
-                                                  z.numel() // self.target))
-        summed = torch.cat([part.flatten() for part in parts])
-        all_reduce(summed)
-        return [
-            part.view_as(like) for part, like in zip(
-                summed.split([part.numel() for part in parts]), parts)
-        ]
+    def _batch(self, z: Tensor, power: Tensor, *products) -> List[Tensor]:
+        """Its products, power and number of rows, over all processes."""
+        rows = power.new_full((), z.numel() // self.target)
+        batch = [*products, power.clone(), rows]
+        all_reduce_params(batch)
+        return batch
 
     @torch.no_grad()
     def _learn(self, batch: List[Tensor]) -> None:
         finite = sum(part.sum() for part in batch).isfinite()
-        names = ('square', 'cross', 'power', 'rows')[-len(batch):]
-        for name, part in zip(names, batch):
-            mean = getattr(self, name)
+        for mean, part in zip(self.buffers(), batch):
             new = mean.lerp(part, self.MOMENTUM)
             mean.copy_(torch.where(finite, new, mean))
 

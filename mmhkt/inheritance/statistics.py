@@ -27,10 +27,6 @@ class RunningStatistics:
             module for module in self._modules
             if module._buffers.get('running_mean') is not None
         ]
-        # Of each norm, buffers to write to in place of its own. The norm
-        # stays as it is otherwise: what it computes, and what autograd saves
-        # of it, must not differ from its own pass.
-        self._spare = [{} for _ in self._norms]
 
     @contextmanager
     def finite(self) -> Iterator:
@@ -58,17 +54,15 @@ class RunningStatistics:
     def kept(self) -> Iterator:
         """Keep them while the network runs in training mode."""
         before = [(module, dict(module._buffers)) for module in self._modules]
-        for norm, spare in zip(self._norms, self._spare):
-            if not norm.training:  # it reads its own
-                continue
-            own = {
-                name: norm._buffers[name]
-                for name in BUFFERS if norm._buffers.get(name) is not None
-            }
-            for name, buffer in own.items():
-                if name not in spare or spare[name].device != buffer.device:
-                    spare[name] = buffer.clone()
-            norm._buffers.update({name: spare[name] for name in own})
+        for norm in self._norms:
+            if norm.training:  # else it reads them
+                # The norm learns in copies and stays as it is otherwise: what
+                # it computes, and what autograd saves of it, must not differ
+                # from its own pass.
+                norm._buffers.update({
+                    name: norm._buffers[name].clone()
+                    for name in BUFFERS if norm._buffers.get(name) is not None
+                })
         try:
             yield
         finally:

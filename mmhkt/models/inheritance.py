@@ -94,11 +94,11 @@ class Inheritance(BaseModel):
         """
         with ExitStack() as stack:
             stack.enter_context(self._extraction.tapped(self.compile_cfg))
-            tapes = [self._extraction.tape]
+            regions = [self._extraction.tape.regions]
             if self.parent is not None:
                 stack.enter_context(self.parent.extraction.tapped())
-                tapes.append(self.parent.extraction.tape)
-            stack.enter_context(watched_checkpoints(tapes))
+                regions.append(self.parent.extraction.tape.regions)
+            stack.enter_context(watched_checkpoints(regions))
             yield
 
     def forward(self,
@@ -135,14 +135,13 @@ class Inheritance(BaseModel):
             own = step.native()
             if native:
                 losses.update(self.methods[0].weighted('native', own))
-        found = {}
-        for method in sorted(self.methods, key=lambda m: m not in mixing):
-            found[method] = method(step)
+        found = {
+            method: method(step)
+            for method in sorted(self.methods, key=lambda m: m not in mixing)
+        }
         for method in self.methods:
-            losses.update({
-                f'{method.name}.{key}': value
-                for key, value in found[method].items()
-            })
+            for key, value in found[method].items():
+                losses[f'{method.name}.{key}'] = value
         for term, logits in step.logits.items():
             score = self.task.score(logits, step.data_samples)
             if score is not None:

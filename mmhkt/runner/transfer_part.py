@@ -7,10 +7,10 @@ the child alone would have written, so that it can be resumed without any
 parent too: in the optimiser the child's groups come first, and the methods'
 are further ones behind them.
 """
-from typing import Dict, List
+from typing import Any, Dict, List
 
 from mmhkt.models import Inheritance
-from mmhkt.utils import nearest
+from mmhkt.utils.checkpoint import load_strictly
 
 KEY = 'transfer'
 # Of what lies there; 1 had no number.
@@ -27,34 +27,27 @@ def set_aside(checkpoint: dict, inheritance: Inheritance) -> None:
     """
     part = dict(
         format=FORMAT,
-        methods=[type(method).__name__ for method in inheritance.methods],
+        methods=_names(inheritance),
         state_dict={
             name: value.detach().cpu()
             for name, value in inheritance.transfer_state_dict().items()
         })
     if 'optimizer' in checkpoint:
         saved = checkpoint['optimizer']
-        groups = saved['param_groups']
-        own = len(groups) - bool(inheritance.transfer_parameters())
-        numbers = {n for group in groups[:own] for n in group['params']}
-        checkpoint['optimizer'], part['optimizer'] = ({
-            **saved, 'state': {
-                n: state
-                for n, state in saved['state'].items()
-                if (n in numbers) == childs
-            },
-            'param_groups': some
-        } for childs, some in ((True, groups[:own]), (False, groups[own:])))
+        own = len(saved['param_groups']) - bool(
+            inheritance.transfer_parameters())
+        checkpoint['optimizer'] = _of_groups(saved, slice(own))
+        part['optimizer'] = _of_groups(saved, slice(own, None))
     if 'message_hub' in checkpoint:
         hub = checkpoint['message_hub'] = dict(checkpoint['message_hub'])
         part['message_hub'] = {}
+        prefixes = tuple(f'train/{m.name}.' for m in inheritance.methods)
         for section in ('log_scalars', 'resumed_keys'):
-            ours = _names_of(inheritance, hub.get(section, ()))
-            part['message_hub'][section] = {k: hub[section][k] for k in ours}
-            hub[section] = {
-                k: v
-                for k, v in hub.get(section, {}).items() if k not in ours
-            }
+            ours = part['message_hub'][section] = {}
+            childs = {}
+            for name, value in hub.get(section, {}).items():
+                (ours if name.startswith(prefixes) else childs)[name] = value
+            hub[section] = childs
     checkpoint[KEY] = part
 
 
@@ -68,7 +61,7 @@ def put_back(checkpoint: dict, inheritance: Inheritance) -> None:
         ValueError: If the checkpoint was written by a run of other methods.
     """
     part = checkpoint.pop(KEY, None)
-    methods = [type(method).__name__ for method in inheritance.methods]
+    methods = _names(inheritance)
     if part is None or part['methods'] != methods:
         written = part['methods'] if part else 'a child without mmhkt'
         raise ValueError(
@@ -80,29 +73,25 @@ def put_back(checkpoint: dict, inheritance: Inheritance) -> None:
             f'{", ".join(methods)} kept what only training needs in another '
             'way, so that the run cannot be resumed. To start from its '
             'weights, give it as load_from instead.')
-    own = inheritance.transfer_state_dict()
-    for name in list(own) + list(part['state_dict']):
-        if name not in own or name not in part['state_dict'] or own[
-                name].shape != part['state_dict'][name].shape:
-            raise ValueError(
-                f'This run cannot resume the checkpoint: "{name}" of what '
-                'the methods learn is missing or of another shape on one '
-                f'side; {nearest(name, part["state_dict"])}. Are sites and '
-                'attention those of the interrupted run?')
-    inheritance.methods.load_state_dict(part['state_dict'])
+    load_strictly(
+        inheritance.methods, part['state_dict'],
+        'What the methods learn (are sites and attention those of the '
+        'interrupted run?)')
     if 'optimizer' in checkpoint:
         saved, aside = checkpoint['optimizer'], part['optimizer']
-        checkpoint['optimizer'] = {
-            **saved, 'state': {
-                **saved['state'],
-                **aside['state']
-            },
-            'param_groups': [*saved['param_groups'], *aside['param_groups']]
-        }
+        saved['state'].update(aside['state'])
+        saved['param_groups'] += aside['param_groups']
     for section, ours in part.get('message_hub', {}).items():
         checkpoint['message_hub'][section].update(ours)
 
 
-def _names_of(inheritance: Inheritance, names: Dict[str, object]) -> List[str]:
-    prefixes = tuple(f'train/{m.name}.' for m in inheritance.methods)
-    return [name for name in names if name.startswith(prefixes)]
+def _names(inheritance: Inheritance) -> List[str]:
+    return [type(method).__name__ for method in inheritance.methods]
+
+
+def _of_groups(optimizer: dict, which: slice) -> Dict[str, Any]:
+    """The part of an optimiser's state that belongs to some groups."""
+    groups = optimizer['param_groups'][which]
+    numbers = {number for group in groups for number in group['params']}
+    state = {n: of for n, of in optimizer['state'].items() if n in numbers}
+    return {**optimizer, 'state': state, 'param_groups': groups}

@@ -5,7 +5,7 @@ import io
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import digits_config, prepared, read, run, same
+from helpers import cut_off, digits_config, prepared, read, run, same
 from method_helpers import IMAGES, losses_of, stages_model
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -122,7 +122,8 @@ def test_a_region_that_overwrites_a_random_mixture():
         def mix(q):
             return q + torch.rand_like(q) * q
 
-        with extraction.tapped(), watched_checkpoints([extraction.tape]):
+        with extraction.tapped(), watched_checkpoints(
+            [extraction.tape.regions]):
             torch.manual_seed(1)
             with extraction.record({'site': mix}):
                 y = net(x).square().sum()
@@ -197,9 +198,7 @@ def test_a_validation_before_a_resumed_training(tmp_path):
     """It loads the child alone; the training loads all the rest."""
     cfg = dict(method='mmhkt.GatedHKT')
     whole = run(digits_config(tmp_path / 'whole', **cfg))
-    run(digits_config(tmp_path / 'cut', **cfg))
-    (tmp_path / 'cut' / 'epoch_2.pth').unlink()
-    (tmp_path / 'cut' / 'last_checkpoint').unlink()
+    cut_off(tmp_path / 'whole', tmp_path / 'cut', 'epoch_2.pth')
     runner = RUNNERS.build(digits_config(tmp_path / 'cut', resume=True, **cfg))
     runner.val()
     runner.train()
