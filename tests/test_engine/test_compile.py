@@ -79,13 +79,12 @@ def test_classification(tmp_path, method, same_width):
         torch.tensor(losses), torch.tensor(plain), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('method', ['mmhkt.HKT', 'mmhkt.GatedHKT'])
-def test_segmentation(tmp_path, method):
+def test_segmentation(tmp_path):
     found = []
     for compiles in (False, True):
         cfg = tiny_config(
             tmp_path / str(compiles),
-            method,
+            'mmhkt.HKT',
             child=tiny_model(stride=8),
             **{'train_cfg.max_iters': STEPS})
         found.append(trained(cfg, compiles))

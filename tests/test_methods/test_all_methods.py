@@ -3,12 +3,12 @@
 import pytest
 import torch
 from flow_helpers import flow_config
-from helpers import digits_config, prepared, read, run, same
+from helpers import cut_off, digits_config, read, run, same
 from mmengine.config import Config
 
 import mmhkt.methods  # noqa: F401  fills the registry
 from mmhkt.models import build_network
-from mmhkt.registry import METHODS
+from mmhkt.registry import METHODS, RUNNERS
 from mmhkt.runner.inheritance_runner import build_methods
 
 ALL = [f'mmhkt.{name}' for name in METHODS.module_dict]
@@ -49,11 +49,8 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
         # A warm-up may begin with nothing.
         assert len(values) >= 7 and torch.tensor(values).isfinite().all()
 
-    # As if it had been cut off after the first epoch.
     cut = tmp_path / 'cut'
-    run(config_of(cut, method))
-    for name in ('epoch_2.pth', 'last_checkpoint', 'child.pth'):
-        (cut / name).unlink()
+    cut_off(whole, cut, 'epoch_2.pth')
     run(config_of(cut, method, resume=True))
     one, other = (read(folder / 'epoch_2.pth') for folder in (whole, cut))
     assert same(one['state_dict'], other['state_dict'])
@@ -74,7 +71,9 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
 
 @pytest.mark.parametrize('method', ALL)
 def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
-    model = prepared(config_of(tmp_path, method, resume=False))
+    runner = RUNNERS.build(config_of(tmp_path, method))
+    runner.connect()
+    model = runner.inheritance
     if model.parent is None:
         assert not model.transfer_parameters()
         return
@@ -83,8 +82,8 @@ def test_what_it_learns_moves_and_the_parent_does_not(tmp_path, method):
                for term in model.methods[0].weights)
     weights = {n: p.clone() for n, p in model.parent.named_parameters()}
     model.train()
-    loader = _loader(tmp_path, method)
-    data = model.data_preprocessor(next(iter(loader)), True)
+    batch = next(iter(runner.train_dataloader))
+    data = model.data_preprocessor(batch, True)
     with model.tapped():
         losses = model(**data, mode='loss')
     total, _ = model.parse_losses(losses)
@@ -109,9 +108,3 @@ def test_settings(method):
     assert built.weights['native'] == 0.5
     with pytest.raises(ValueError, match='no setting "weigths".*weights'):
         build_methods(dict(type=method, weigths=dict(native=0.5)))
-
-
-def _loader(folder, method):
-    from mmhkt.registry import RUNNERS
-    runner = RUNNERS.build(config_of(folder, method))
-    return runner.build_dataloader(runner._train_dataloader)
