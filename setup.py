@@ -125,7 +125,7 @@ if __name__ == '__main__':
             'Topic :: Scientific/Engineering :: Artificial Intelligence',
         ],
         packages=find_packages(include=['mmhkt', 'mmhkt.*']),
-        package_data={'mmhkt.comparison': ['report.html']},
+        package_data={'mmhkt.comparison': ['*.html', '*.css']},
         python_requires='>=3.10',
         entry_points={'console_scripts': ['mmhkt = mmhkt.cli:main']},
         install_requires=[

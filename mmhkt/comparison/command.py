@@ -1,16 +1,19 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What ``mmhkt compare`` does: plan, run, measure, report."""
+import os
 import shlex
 import signal
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 from rich.console import Console
 
 from mmhkt.comparison import lock, write_report
 from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
 from mmhkt.comparison.display import display, results_of, table_of
-from mmhkt.comparison.fairness import ComparisonError
+from mmhkt.comparison.ladder import rungs_of, with_equal_cost
+from mmhkt.comparison.ladder_report import write_ladder
 from mmhkt.comparison.launch import Launcher, environment_of_run
 from mmhkt.comparison.plan import check_parents, make_plan
 from mmhkt.comparison.records import read_record
@@ -31,11 +34,12 @@ def run(args: Namespace) -> int:
         plan = make_plan(args.configs, args.work_dir, args.seeds, args.methods,
                          args.amp, args.cfg_options)
         if args.dry_run:
-            console.print(table_of(plan, folders=True))
+            for rung in rungs_of(plan, kept_costs(plan)):
+                console.print(table_of(rung, folders=True))
             return 0
         status = 0 if args.report_only else work(plan, args, console)
         reported = report(plan, args.jobs, console)
-    except (*CONFIG_ERRORS, ComparisonError) as error:
+    except CONFIG_ERRORS as error:
         raise SystemExit(f'mmhkt: {error}') from None
     return status or (0 if reported else 1)
 
@@ -44,27 +48,51 @@ def work(plan, args, console) -> int:
     """Run and measure what is not done yet; returns the exit status."""
     check_parents(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    if lock.acquire(plan.folder) is None:
+    held = lock.acquire(plan.folder)
+    if held is None:
         raise ConfigError(f'another comparison is running in {plan.folder}')
-    write_configs(plan)
+    gpu = args.gpus[0] if args.gpus else None
+    environment = environment_of_run(args.jobs, gpu)
+    launcher = None
     signal.signal(signal.SIGTERM, terminate)
     try:
-        with display(plan, console) as (tell, watch):
+        if plan.equal_cost:
+            measure_first(plan, args, console, environment)
+        rungs = rungs_of(plan, kept_costs(plan))
+        for rung in rungs:
+            write_configs(rung)
+        with display(rungs, console) as (tell, watch):
+            tell(f'judged by {plan.judged_by}')
             launcher = Launcher(args.jobs, args.gpus, tell, watch)
             if plan.parent is not None:
                 launcher.launch([plan.parent])
             if not launcher.failed:
-                launcher.launch(plan.runs)
-        if any_finished(plan):
-            gpu = args.gpus[0] if args.gpus else None
-            measure_costs(plan, environment_of_run(args.jobs, gpu))
+                launcher.launch([run for rung in rungs for run in rung.runs])
+        if any(map(any_finished, rungs)):
+            measure_costs(plan, environment)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except SystemExit as end:  # by SIGTERM
         return end.code
     except CostsError as error:
         print(f'mmhkt: the table goes without costs: {error}', file=sys.stderr)
-    return 1 if launcher.failed else 0
+    finally:
+        os.close(held)
+    return 1 if launcher is None or launcher.failed else 0
+
+
+def measure_first(plan, args, console, environment) -> None:
+    """What the steps cost, where that decides how many there are."""
+    if plan.parent is not None:
+        alone = replace(plan, entries=[])
+        write_configs(alone)
+        with display([alone], console) as (tell, watch):
+            launcher = Launcher(1, args.gpus, tell, watch)
+            launcher.launch([plan.parent])
+        if launcher.failed:
+            raise ConfigError('without its parent no method can be measured, '
+                              'as equal_cost needs it')
+    measure_costs(plan, environment)
 
 
 def any_finished(plan) -> bool:
@@ -73,16 +101,29 @@ def any_finished(plan) -> bool:
 
 def report(plan, jobs, console) -> bool:
     """Write all that is known so far, if anything is."""
-    if not any_finished(plan):
+    costs = kept_costs(plan)
+    rungs = [r for r in rungs_of(plan, costs) if any_finished(r)]
+    if not rungs:
         print(
             'mmhkt: no run is finished yet, so there is nothing to report',
             file=sys.stderr)
         return False
     given = [word for word in sys.argv[1:] if word != '--report-only']
     command = shlex.join(['mmhkt', 'compare', *given])
-    summary = summarise(plan, command, jobs, kept_costs(plan))
-    paths = write_report(summary, plan.folder)
-    console.print(results_of(summary))
+    summaries, paths = [], []
+    for rung in rungs:
+        summary = summarise(rung, command, jobs, with_equal_cost(costs, rung))
+        if summaries:
+            # It was scored before the first run of all.
+            summary['parent'] = summaries[0]['parent']
+        summaries.append(summary)
+        paths += write_report(summary, rung.folder)
+        console.print(results_of(summary))
+    if plan.budgets:
+        paths += write_ladder(plan, rungs, summaries)
     for path in paths:
         console.print(f'written: {path}', soft_wrap=True, highlight=False)
-    return True
+    refused = [s['refused'] for s in summaries if s['refused']]
+    for reason in refused:
+        print(f'mmhkt: {reason}', file=sys.stderr)
+    return not refused

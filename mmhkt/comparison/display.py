@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """How far all runs are, on the screen."""
 from contextlib import contextmanager
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,7 +16,12 @@ from .records import curve_of, progress_of, read_record, state_of
 from .statistics import add_statistics
 from .view import View
 
-STYLES = dict(finished='green', running='cyan', failed='red', waiting='dim')
+STYLES = dict(
+    finished='green',
+    running='cyan',
+    failed='red',
+    diverged='red',
+    waiting='dim')
 
 
 def table_of(plan: Plan, folders: bool = False) -> Table:
@@ -27,7 +32,8 @@ def table_of(plan: Plan, folders: bool = False) -> Table:
         folders (bool): Name each run's folder too. Defaults to False.
     """
     table = Table(
-        title=plan.title, caption=f'in {plan.folder}' if folders else None)
+        title=f'{plan.title}, judged by {plan.judged_by}',
+        caption=f'in {plan.folder}' if folders else None)
     table.add_column('method')
     for seed in plan.seeds:
         table.add_column(f'seed {seed}', overflow='fold')
@@ -79,7 +85,7 @@ def results_of(summary: dict) -> Table:
 
 
 @contextmanager
-def display(plan: Plan, console: Console) -> Iterator[tuple]:
+def display(plans: Sequence[Plan], console: Console) -> Iterator[tuple]:
     """Show the state of all runs while they go on.
 
     Yields:
@@ -90,7 +96,8 @@ def display(plan: Plan, console: Console) -> Iterator[tuple]:
     if not console.is_terminal:
         yield _teller(console), lambda: None
         return
-    runs = plan.everything
+    # Several budgets have one parent.
+    runs = {run.folder: run for p in plans for run in p.everything}.values()
     progress = Progress(
         TextColumn('all runs'),
         BarColumn(),
@@ -109,7 +116,7 @@ def display(plan: Plan, console: Console) -> Iterator[tuple]:
             if task is None:
                 task = progress.add_task('', total=len(runs), completed=done)
             progress.update(task, completed=done)
-            live.update(Group(table_of(plan), progress))
+            live.update(Group(*map(table_of, plans), progress))
 
         yield _teller(live.console), watch
 

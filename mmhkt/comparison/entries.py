@@ -9,11 +9,14 @@ from typing import Any, Dict, List, Sequence, Tuple
 from mmengine.config import Config
 
 from mmhkt.registry import METHODS
-from mmhkt.utils.config import ConfigError
+from mmhkt.utils.config import ConfigError, flat, plain
 
 ALONE = 'mmhkt.Alone'
 RUNNER = 'mmhkt.InheritanceRunner'
 PARENT = 'parent'  # the folder of the parent's run
+# Of a dataloader: they change no batch.
+HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory',
+            'prefetch_factor')
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,61 @@ def entries_of_configs(paths: Sequence[str],
             raise ConfigError(f'{path} is a comparison; give either one such '
                               'config or several training configs')
         name = Path(path).stem
-        entries.append(Entry(name, name, cfg))
+        entries.append(Entry(name, name, _with_our_runner(path, cfg)))
     twice = [n for n, i in Counter(e.name for e in entries).items() if i > 1]
     if twice:
         raise ConfigError(f'several configs are called {twice[0]}')
     return entries
+
+
+def _with_our_runner(path: str, cfg: Config) -> Config:
+    """A config whose initial weights and batches depend on the seed alone:
+    one of OpenMMLab's is the child alone."""
+    runner, method = cfg.get('runner_type'), cfg.get('method')
+    ours = str(runner).rpartition('.')[2] == RUNNER.rpartition('.')[2]
+    if runner in (None, 'Runner'):
+        if method is not None:
+            raise ConfigError(f'{path} has a method, but no runner that knows '
+                              f"it; add runner_type = '{RUNNER}'")
+        cfg = Config(cfg.to_dict())
+        cfg.runner_type, cfg.method = RUNNER, dict(type=ALONE)
+    elif not ours:
+        raise ConfigError(
+            f'{path}: runs by {runner} do not begin from the same weights and '
+            f"batches as others; set runner_type = '{RUNNER}' and "
+            f"method = dict(type='{ALONE}')")
+    elif method is None:
+        raise ConfigError(f'{path} has no method; for the child alone add '
+                          f"method = dict(type='{ALONE}')")
+    return cfg
+
+
+def check_comparable(entries: Sequence[Entry]) -> None:
+    """Make sure that configs train one child on the same batches, before
+    anything is trained: else their runs could not stand in one table.
+
+    Raises:
+        ConfigError: If not; names where they differ.
+    """
+    first = entries[0]
+    for entry in entries[1:]:
+        for name in ('model', 'data_preprocessor', 'train_dataloader'):
+            one, other = (
+                flat(plain(e.cfg.get(name)), f'{name}.')
+                for e in (first, entry))
+            wrong = sorted(key for key in {
+                **one,
+                **other
+            } if one.get(key, '') != other.get(key, '')
+                           and key.split('.')[1:2] not in ([k]
+                                                           for k in HARMLESS))
+            if wrong:
+                what = 'children' if name == 'model' else 'images'
+                raise ConfigError(
+                    f'{first.name} and {entry.name} have different {what}: '
+                    f'{", ".join(wrong[:6])}{", ..." * (len(wrong) > 6)}. A '
+                    'comparison is of methods, for one child on the same '
+                    'batches')
 
 
 def _named(methods) -> Dict[str, Tuple[str, Any]]:

@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import List, Optional, Sequence
 
 from mmengine.config import Config
-from mmengine.hooks import CheckpointHook
 
 from mmhkt.utils import one_of
 from mmhkt.utils.config import ConfigError, load_config, require, set_amp
-from .entries import (ALONE, PARENT, RUNNER, Entry, entries_of_configs,
-                      entries_of_methods, is_alone)
+from .budgets import steps_of
+from .entries import (ALONE, PARENT, RUNNER, Entry, check_comparable,
+                      entries_of_configs, entries_of_methods, is_alone)
+from .metrics import higher_is_better, metric_of
 
 RECORD = dict(type='mmhkt.RecordHook')
 EXAMPLES = 'mmhkt.ExamplesHook'
 SETTINGS = ('methods', 'seeds', 'reference', 'metric', 'rule', 'train_parent',
-            'examples', 'margin')
+            'examples', 'margin', 'score_parent', 'budgets', 'equal_cost')
 NEEDED = ('model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'val_cfg',
           'val_dataloader', 'val_evaluator')
 
@@ -28,11 +29,13 @@ class Run:
     folder: Path
     examples: int = 0  # how many samples are drawn at the end
     score_parent: bool = False  # whether that is done before it begins
+    budget: str = ''  # where there are several
 
     @property
     def name(self) -> str:
         """What the screen calls it."""
-        return f'{self.entry.name}, seed {self.seed}'
+        budget = f', {self.budget}' if self.budget else ''
+        return f'{self.entry.name}, seed {self.seed}{budget}'
 
     @property
     def config_file(self) -> Path:
@@ -52,11 +55,13 @@ class Run:
         if self.examples and EXAMPLES not in [h['type'] for h in hooks]:
             hooks.append(dict(type=EXAMPLES, number=self.examples))
         cfg.custom_hooks = hooks
-        if self.score_parent:
-            cfg.merge_from_dict({
-                'default_hooks.extraction.type': 'mmhkt.ExtractionHook',
-                'default_hooks.extraction.score_parent': True
-            })
+        # Once for all runs, and only there.
+        cfg.merge_from_dict({
+            'default_hooks.extraction.type':
+            'mmhkt.ExtractionHook',
+            'default_hooks.extraction.score_parent':
+            self.score_parent
+        })
         return cfg
 
 
@@ -73,17 +78,30 @@ class Plan:
     parent: Optional[Run] = None  # trained before all others
     examples: int = 0  # how many samples each run draws
     margin: Optional[float] = None  # within it methods are equivalent
+    score_parent: bool = True  # before anything is trained with it
+    budgets: Sequence = ()  # lengths of training, see budgets.py
+    equal_cost: bool = False  # rows that take the reference's time
+    budget: str = ''  # which one of the budgets this is
+
+    @property
+    def judged_by(self) -> str:
+        """The metric in words."""
+        if self.metric is None:
+            return 'the first score that is logged'
+        better = higher_is_better(self.metric, self.rule)
+        return f'{self.metric} ({"higher" if better else "lower"} is better)'
 
     @property
     def runs(self) -> List[Run]:
         """Seed by seed, so that what is finished is already paired."""
         # One that was trained here has its score already.
-        scoring = None if self.parent else next(
+        scoring = None if self.parent or not self.score_parent else next(
             (entry for entry in self.entries if entry.cfg.get('parent')
              and not is_alone(entry.cfg.get('method'))), None)
         return [
-            Run(entry, seed, Path(self.folder, entry.name, f'seed_{seed}'),
-                self.examples, entry is scoring and seed == self.seeds[0])
+            Run(entry, seed, Path(self.folder, entry.name,
+                                  f'seed_{seed}'), self.examples,
+                entry is scoring and seed == self.seeds[0], self.budget)
             for seed in self.seeds for entry in self.entries
         ]
 
@@ -131,12 +149,13 @@ def make_plan(paths: Sequence[str],
         else:
             settings = _settings({})
             entries = entries_of_configs(paths, cfgs)
+            check_comparable(entries)
         reference = _reference(settings['reference'], entries)
         entries = _restrict(entries, methods, reference)
         seeds = _seeds(settings['seeds'] if seeds is None else seeds)
         examples = _examples(settings['examples'])
         if settings['metric'] is None and settings['rule'] is None:
-            settings.update(_best_by(cfgs[0]))
+            settings['metric'], settings['rule'] = metric_of(cfgs[0])
         higher_is_better(settings['metric'] or 'accuracy', settings['rule'])
         for entry in entries:
             if needs_parent(entry) and not entry.cfg.get('parent'):
@@ -146,25 +165,20 @@ def make_plan(paths: Sequence[str],
         raise
     except ValueError as error:
         raise ConfigError(f'comparison: {error}') from None
-    return Plan(title, folder, entries, seeds, reference,
-                settings['metric'], settings['rule'], parent, examples,
-                _margin(settings['margin']))
-
-
-def higher_is_better(metric: str, rule: Optional[str] = None) -> bool:
-    """Whether a metric is better when it is higher, as mmengine's
-    ``CheckpointHook`` knows it for ``save_best``.
-
-    Raises:
-        ConfigError: If that cannot be told.
-    """
-    if rule is not None:
-        return one_of('The rule', rule, ('greater', 'less')) == 'greater'
-    try:
-        return CheckpointHook(save_best=metric).rules[0] == 'greater'
-    except ValueError:
-        raise ConfigError(f'comparison: is a high "{metric}" good? Set rule '
-                          "to 'greater' or 'less'") from None
+    return Plan(
+        title,
+        folder,
+        entries,
+        seeds,
+        reference,
+        settings['metric'],
+        settings['rule'],
+        parent,
+        examples,
+        margin=_margin(settings['margin']),
+        score_parent=bool(settings['score_parent']),
+        budgets=_budgets(settings['budgets'], entries),
+        equal_cost=bool(settings['equal_cost']))
 
 
 def _settings(given: dict, options: Sequence[str] = ()) -> dict:
@@ -183,18 +197,9 @@ def _settings(given: dict, options: Sequence[str] = ()) -> dict:
         **defaults, 'seeds': [0],
         'train_parent': False,
         'examples': 4,
+        'score_parent': True,
         **given
     }
-
-
-def _best_by(cfg: Config) -> dict:
-    """Metric and rule by which the config keeps its best checkpoint; {}
-    where it leaves one of them to mmengine."""
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    metric, rule = hook.get('save_best'), hook.get('rule')
-    if isinstance(metric, str) and isinstance(rule, str):
-        return dict(metric=metric, rule=rule)
-    return {}
 
 
 def _reference(name: Optional[str], entries: Sequence[Entry]) -> Optional[str]:
@@ -242,6 +247,20 @@ def _margin(margin) -> Optional[float]:
                           'the metric above 0, within which methods count as '
                           'equivalent')
     return margin
+
+
+def _budgets(budgets, entries: Sequence[Entry]) -> tuple:
+    if budgets is None:
+        return ()
+    if not isinstance(budgets, (list, tuple)) or not budgets:
+        raise ConfigError(f'comparison: budgets={budgets!r} is no list of '
+                          'lengths of training')
+    lengths = [[steps_of(budget, entry.cfg) for budget in budgets]
+               for entry in entries]
+    if len(set(lengths[0])) < len(lengths[0]):
+        raise ConfigError(f'comparison: two of the budgets {list(budgets)} '
+                          f'are the same length; they are {lengths[0]}')
+    return tuple(budgets)
 
 
 def needs_parent(entry: Entry) -> bool:

@@ -326,6 +326,61 @@ def _draw_cost(summary: dict) -> Optional[str]:
     return _svg(figure, 'cost', 'Score against the time of a step')
 
 
+def draw_ladder(ladder: dict) -> Optional[str]:
+    """Scores against the length of training.
+
+    Args:
+        ladder (dict): See :func:`mmhkt.comparison.ladder_report.ladder_of`.
+
+    Returns:
+        str | None: An SVG element; None for fewer than two budgets.
+    """
+    lengths = [budget['length'] for budget in ladder['budgets']]
+    if len(lengths) < 2:
+        return None
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        figure, axes = _figure(
+            max(3.4,
+                len(ladder['rows']) * LINE + 0.7), left=0.55, right=1.7)
+        look = _look(dict(ladder, methods=ladder['rows']))
+        axes.set_xscale('log')
+        ends = []
+        for row in ladder['rows']:
+            color = look[row['name']]['color']
+            known = [(x, cell) for x, cell in zip(lengths, row['cells'])
+                     if cell['mean'] is not None]
+            if not known:
+                continue
+            x = [x for x, _ in known]
+            y = [cell['mean'] for _, cell in known]
+            axes.errorbar(
+                x,
+                y, [cell['std'] or 0 for _, cell in known],
+                **look[row['name']],
+                marker='o',
+                markersize=4,
+                elinewidth=0.9)
+            for at in row['crossings']:
+                axes.plot(
+                    at,
+                    np.interp(np.log(at), np.log(x), y),
+                    'o',
+                    color=color,
+                    markersize=9,
+                    fillstyle='none')
+            ends.append((x[-1], y[-1], row['label'], color))
+        axes.set(
+            xlabel=f'{ladder["unit"]}s of training',
+            ylabel=ladder['metric']['name'])
+        axes.set_xticks(lengths, [f'{x:,}' for x in lengths])
+        axes.minorticks_off()
+        axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+        _label_at_right(axes, ends)
+        return _svg(figure, 'ladder', 'Score against the length of training')
+
+
 def _figure(height: float,
             left: float,
             right: float,

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What the folder of a run tells about it."""
 import json
+import math
 from pathlib import Path
 from typing import List, Optional
 
@@ -19,16 +20,26 @@ def read_record(folder: Path) -> dict:
 
 
 def state_of(folder: Path, record: Optional[dict] = None) -> str:
-    """``'finished'``, ``'running'``, ``'failed'`` or ``'waiting'``.
+    """``'finished'``, ``'diverged'``, ``'running'``, ``'failed'`` or
+    ``'waiting'``.
 
-    A run that was cut off is waiting: it can be resumed.
+    A run that was cut off is waiting: it can be resumed. One that came to its
+    end with weights or last scores that are not finite has diverged.
     """
     record = read_record(folder) if record is None else record
     if record.get('finished'):
-        return 'finished'
+        return 'finished' if _is_finite(record) else 'diverged'
     if lock.is_locked(folder):
         return 'running'
     return 'failed' if Path(folder, FAILURE).exists() else 'waiting'
+
+
+def _is_finite(record: dict) -> bool:
+    scores = record.get('validations') or {}
+    last = scores[max(scores, key=int)] if scores else {}
+    # Of a class that no image has, say, the score is none: one is enough.
+    return record.get('finite', True) and (not last or any(
+        map(math.isfinite, last.values())))
 
 
 def error_of(folder: Path) -> Optional[str]:

@@ -27,8 +27,9 @@ def write_report(summary: dict, folder: Path) -> List[Path]:
 
     Returns:
         list[Path]: ``comparison.json`` (with the statistics),
-        ``comparison.csv`` (a line a run), ``comparison.md`` and
-        ``comparison.html`` (one file, which needs no other and no network).
+        ``comparison.csv`` (a line a run), ``comparison.md``,
+        ``comparison.tex`` (a table for booktabs) and ``comparison.html`` (one
+        file, which needs no other and no network).
 
     Raises:
         ValueError: If the reference is none of the methods.
@@ -38,6 +39,7 @@ def write_report(summary: dict, folder: Path) -> List[Path]:
         json=json.dumps(summary, indent=2, ensure_ascii=False) + '\n',
         csv=render_csv(summary),
         md=render_markdown(summary),
+        tex=render_latex(summary),
         html=render_html(summary, folder))
     paths = []
     for suffix, text in texts.items():
@@ -79,35 +81,81 @@ def render_markdown(summary: dict) -> str:
         summary (dict): A comparison with its statistics.
     """
     view = View(summary)
-    lines = [f'# {_md(summary["title"])}', '', _md(view.subject), '']
+    lines = [
+        f'# {markdown_text(summary["title"])}', '',
+        markdown_text(view.subject), ''
+    ]
     for warning in view.warnings:
-        lines += [f'> {_md(warning)}', '']
+        lines += [f'> {markdown_text(warning)}', '']
     for verdict, labels in view.conclusion:
-        lines.append(f'- {VERDICTS[verdict]}: {_md(", ".join(labels))}')
+        lines.append(
+            f'- {VERDICTS[verdict]}: {markdown_text(", ".join(labels))}')
     lines += [''] * bool(view.conclusion)
-    lines += _md_table(view.columns, [[
-        f'**{_md(cell)}**' if row['bold'] and i in (0, 1) else _md(cell)
+    lines += markdown_table(view.columns, [[
+        f'**{markdown_text(cell)}**'
+        if row['bold'] and i in (0, 1) else markdown_text(cell)
         for i, cell in enumerate(row['cells'])
     ] for row in view.rows])
-    lines += [''] + [f'- {_md(note)}' for note in view.notes]
+    lines += [''] + [f'- {markdown_text(note)}' for note in view.notes]
+    lines += ['', '## How it was made', '']
+    lines += [
+        f'- {markdown_text(name)}: {markdown_text(value)}'
+        for name, value in view.facts
+    ]
     if view.unfinished:
         lines += ['', '## Runs without a last score', '']
-        lines += _md_table(
+        lines += markdown_table(
             ('method', 'seed', 'state', 'error'),
-            [[_md(cell) for cell in row] for row in view.unfinished])
+            [[markdown_text(cell) for cell in row] for row in view.unfinished])
     if view.examples:
-        lines += ['', '## Examples', '', _md(view.examples), '']
+        lines += ['', '## Examples', '', markdown_text(view.examples), '']
         lines += [f'- `{path}`' for path in view.example_folders]
-    lines += ['', '## Initial weights and batches', '', _md(view.fairness), '']
-    lines += _md_table(('seed', 'initial weights', 'batches'),
-                       [[_md(cell) for cell in row] for row in view.hashes])
-    lines += ['', '## Environment', '']
-    lines += [f'- {_md(name)}: {_md(value)}' for name, value in view.facts]
+    lines += [
+        '', '## Initial weights and batches', '',
+        markdown_text(view.fairness), ''
+    ]
+    lines += markdown_table(
+        ('seed', 'initial weights', 'batches'),
+        [[markdown_text(cell) for cell in row] for row in view.hashes])
     lines += [
         '', '## Command', '',
         textwrap.indent(summary['command'], '    ')
     ]
     return '\n'.join(lines) + '\n'
+
+
+def environment_of_pages() -> Environment:
+    """What fills the templates in this folder in."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True)
+    # matplotlib has escaped the names in them.
+    environment.filters['svg'] = Markup
+    return environment
+
+
+def render_latex(summary: dict) -> str:
+    """The main table, to be put into a paper: needs the package booktabs.
+
+    Args:
+        summary (dict): A comparison with its statistics.
+    """
+    view = View(summary)
+    shown = 5  # without costs
+    lines = [f'% {_tex(note)}' for note in (view.subject, *view.notes)]
+    lines += [
+        f'\\begin{{tabular}}{{l{"r" * (shown - 1)}}}', '\\toprule',
+        ' & '.join(map(_tex, view.columns[:shown])) + r' \\', '\\midrule'
+    ]
+    for row in view.rows:
+        cells = [_tex(cell) for cell in row['cells'][:shown]]
+        if row['bold']:
+            cells[:2] = [f'\\textbf{{{cell}}}' for cell in cells[:2]]
+        lines.append(' & '.join(cells) + r' \\')
+    return '\n'.join([*lines, '\\bottomrule', '\\end{tabular}']) + '\n'
 
 
 def render_html(summary: dict, folder: Path = Path()) -> str:
@@ -118,17 +166,10 @@ def render_html(summary: dict, folder: Path = Path()) -> str:
         folder (Path): What the examples' files are relative to. Defaults to
             the current folder.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True)
+    environment = environment_of_pages()
     environment.filters['python'] = lambda value: pprint.pformat(
         value, sort_dicts=False, width=72)
     environment.filters['uri'] = lambda file: data_uri(Path(folder, file))
-    # matplotlib has escaped the names in them.
-    environment.filters['svg'] = Markup
     return environment.get_template('report.html').render(
         summary=summary,
         view=View(summary),
@@ -136,7 +177,33 @@ def render_html(summary: dict, folder: Path = Path()) -> str:
         figures=draw(summary))
 
 
-def _md(value) -> str:
+# What LaTeX would take for a command, and signs that old engines lack.
+TEX = {
+    **{
+        sign: f'\\{sign}'
+        for sign in '&%$#_{}'
+    }, '\\': '\\textbackslash{}',
+    '[': '{[}',
+    ']': '{]}',
+    '~': '\\textasciitilde{}',
+    '^': '\\textasciicircum{}',
+    '<': '$<$',
+    '>': '$>$',
+    '|': '$|$',
+    '−': '$-$',
+    '±': '$\\pm$',
+    '×': '$\\times$',
+    '→': '$\\to$',
+    '–': '--'
+}
+
+
+def _tex(value) -> str:
+    text = ' '.join(str(value).split())
+    return ''.join(TEX.get(sign, sign) for sign in text)
+
+
+def markdown_text(value) -> str:
     """Text that Markdown shows as it is, also within a table."""
     text = ' '.join(str(value).split())
     text = text.replace('&', '&amp;').replace('<', '&lt;')
@@ -145,6 +212,9 @@ def _md(value) -> str:
                   text)
 
 
-def _md_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> List[str]:
-    lines = [[_md(name) for name in head], ['---'] * len(head), *rows]
+def markdown_table(head: Sequence[str],
+                   rows: Sequence[Sequence[str]]) -> List[str]:
+    """The lines of a table; the rows' cells are Markdown already."""
+    lines = [[markdown_text(name) for name in head], ['---'] * len(head),
+             *rows]
     return ['| ' + ' | '.join(cells) + ' |' for cells in lines]

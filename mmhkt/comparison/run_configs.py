@@ -1,10 +1,10 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """The config of every run, as a file of its own."""
-from typing import Any, List
+from typing import List
 
 from mmengine.config import Config
 
-from mmhkt.utils.config import ConfigError
+from mmhkt.utils.config import ConfigError, flat, plain
 from mmhkt.utils.files import write_text
 from .plan import EXAMPLES, Plan
 
@@ -41,28 +41,16 @@ def write_configs(plan: Plan) -> None:
         run.folder.mkdir(exist_ok=True)
 
 
-def plain(node: Any) -> Any:
-    """A config's value as plain data, without mmengine's notes of the scope
-    that a name is from."""
-    if isinstance(node, Config):
-        node = node.to_dict()
-    if isinstance(node, dict):
-        return {k: plain(v) for k, v in node.items() if k != '_scope_'}
-    if isinstance(node, (list, tuple)):
-        return [plain(value) for value in node]
-    return node if isinstance(node, (int, float, type(None))) else str(node)
-
-
 def _differences(one: Config, other: Config, plan: Plan) -> List[str]:
     """Settings that differ, other than where the folder lies and what is
     looked at before and after the training."""
-    flat, others = (_flat(_without_looks(cfg)) for cfg in (one, other))
+    ours, others = (flat(_without_looks(cfg)) for cfg in (one, other))
     moved = {'work_dir', 'parent.cache'
              } | ({'parent.checkpoint'} if plan.parent else set())
     return sorted(key for key in {
-        **flat,
+        **ours,
         **others
-    } if key not in moved and flat.get(key, '') != others.get(key, ''))
+    } if key not in moved and ours.get(key, '') != others.get(key, ''))
 
 
 def _without_looks(cfg: Config) -> dict:
@@ -74,16 +62,3 @@ def _without_looks(cfg: Config) -> dict:
         **node, 'custom_hooks': [h for h in custom if h['type'] != EXAMPLES],
         'default_hooks': default
     }
-
-
-def _flat(node: Any, prefix: str = '') -> dict:
-    if isinstance(node, dict):
-        items = node.items()
-    elif isinstance(node, list):
-        items = enumerate(node)
-    else:
-        return {prefix[:-1]: node}
-    flat = {} if node else {prefix[:-1]: str(node)}
-    for key, value in items:
-        flat.update(_flat(value, f'{prefix}{key}.'))
-    return flat

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from mmhkt.utils import nearest
-from mmhkt.utils.config import ConfigError
+from mmhkt.utils.config import ConfigError, plain
 from .examples import collect_examples
-from .fairness import check_fair, check_one_parent
-from .plan import Plan, Run, higher_is_better
+from .fairness import ComparisonError, check_fair, check_one_parent
+from .metrics import higher_is_better
+from .plan import Plan, Run
 from .records import curve_of, error_of, read_record, state_of
-from .run_configs import plain
 from .test_set import add_test_set
 
 
@@ -29,12 +29,18 @@ def summarise(plan: Plan, command: str, jobs: int,
         costs (dict, optional): See
             :func:`mmhkt.comparison.costs.kept_costs`.
 
+    Where runs are not comparable it has no reference, and ``refused`` says
+    why.
+
     Raises:
-        ComparisonError: If runs of one seed are not comparable.
         ConfigError: If the metric is not there, or cannot be judged.
     """
     records = {run.name: read_record(run.folder) for run in plan.runs}
-    _check(plan, records)
+    refused = None
+    try:
+        _check(plan, records)
+    except ComparisonError as error:
+        refused = str(error)
     known = [record for record in records.values() if record]
     metric = _metric(plan, known)
     higher = higher_is_better(metric, plan.rule)
@@ -51,7 +57,10 @@ def summarise(plan: Plan, command: str, jobs: int,
                     _summary_of_run(plan, run, records[run.name], metric,
                                     higher) for run in runs
                 ]))
-    add_test_set(plan, methods, metric)
+    try:
+        add_test_set(plan, methods, metric)
+    except ComparisonError as error:
+        refused = refused or str(error)
     _add_costs(plan, methods, records, costs or {})
     return dict(
         title=plan.title,
@@ -59,8 +68,10 @@ def summarise(plan: Plan, command: str, jobs: int,
         metric=dict(name=metric, higher_is_better=higher),
         unit=_common(known, 'unit') or 'epoch',
         seeds=list(plan.seeds),
-        reference=plan.reference,
+        reference=None if refused else plan.reference,
+        refused=refused,
         margin=plan.margin,
+        equal_cost=plan.equal_cost,
         jobs=jobs,
         environment=_environment(known),
         parent=_parent(plan, metric, known),
@@ -104,6 +115,8 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
                     higher: bool) -> dict:
     state = state_of(run.folder, record)
     curve = curve_of(record, metric)
+    if state == 'finished' and curve and not math.isfinite(curve[-1][1]):
+        state = 'diverged'
     last = best = best_at = None
     if state == 'finished' and curve:
         last = curve[-1][1]
@@ -119,7 +132,10 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
         last=last,
         best=best,
         best_at=best_at,
-        error=error_of(run.folder) if state == 'failed' else None,
+        error=dict(
+            failed=error_of(run.folder),
+            diverged='its weights or its last score are not finite').get(
+                state),
         initial_weights=record.get('initial_weights'),
         batches=record.get('batches', {}),
         training=record.get('training', {}),
@@ -184,6 +200,15 @@ def _environment(records: List[dict]) -> Dict[str, Any]:
 
 
 def _said(value: Any) -> str:
+    if isinstance(value, dict) and 'images' in value:
+        return ', '.join(
+            filter(None, [
+                value['type'],
+                value.get('where'),
+                value.get('split') and f'split {value["split"]}',
+                f'{value["images"]:,} images',
+                value.get('classes') and f'{value["classes"]} classes'
+            ]))
     if isinstance(value, dict):
         return ', '.join(f'{k} {v}' for k, v in value.items() if v is not None)
     return str(value)

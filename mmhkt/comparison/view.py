@@ -68,6 +68,10 @@ class View:
     def warnings(self) -> List[str]:
         """What must not be overlooked."""
         warnings = []
+        if self.summary.get('refused'):
+            warnings.append(
+                f'{self.summary["refused"]}. So no differences are shown.')
+        warnings += self._parent_below
         if len(self.summary['seeds']) == 1:
             warnings.append(
                 'One seed proves nothing: without a second one nobody knows '
@@ -85,7 +89,7 @@ class View:
                         self._groups(what, check[what])
                         for what in ('initial_weights', 'batches')
                         if len(check[what]) > 1) + '.')
-        if len(self.lengths) > 1:
+        if len(self.lengths) > 1 and not self.summary.get('equal_cost'):
             warnings.append(
                 'The runs are not of the same length: they end after '
                 f'{", ".join(map(str, self.lengths))} {self.units}.')
@@ -98,11 +102,31 @@ class View:
                 f'Not every run has a last score ({self.counts}). A row is '
                 'made of the runs that have one, a difference of the seeds '
                 'for which both methods have one.')
-        if {'failed', 'finished'} & {row[2] for row in self.unfinished}:
+        if {'failed', 'diverged'} & {row[2] for row in self.unfinished}:
             warnings.append(
                 'Runs that failed or diverged are left out, which flatters '
                 'their method.')
         return warnings
+
+    @property
+    def _parent_below(self) -> List[str]:
+        parent = (self.summary['parent'] or {}).get('score')
+        alone = next(
+            (m['last']['mean']
+             for m in self.methods if m['name'] == self.summary['reference']),
+            None)
+        if parent is None or alone is None:
+            return []
+        higher = self.summary['metric']['higher_is_better']
+        if parent == alone or (parent > alone) == higher:
+            return []
+        return [
+            f'THE PARENT IS WORSE THAN ITS CHILD ALONE: '
+            f'{self._number(parent)}, and {self.reference} '
+            f'{self._number(alone)}. What such a parent hands on holds a '
+            'child back. Is it the right checkpoint, with the classes and the '
+            'normalisation it was trained with?'
+        ]
 
     @property
     def children_differ(self) -> bool:
@@ -114,9 +138,15 @@ class View:
     def counts(self) -> str:
         """How many runs there are of each state."""
         states = [run['state'] for m in self.methods for run in m['runs']]
-        finished, failed = states.count('finished'), states.count('failed')
-        return (f'{finished} of {self.total} finished, {failed} failed, '
-                f'{self.total - finished - failed} missing')
+        counts = {
+            s: states.count(s)
+            for s in ('finished', 'failed', 'diverged')
+        }
+        text = f'{counts["finished"]} of {self.total} finished, '
+        if counts['diverged']:
+            text += f'{counts["diverged"]} diverged, '
+        return (text + f'{counts["failed"]} failed, '
+                f'{self.total - sum(counts.values())} missing')
 
     @property
     def columns(self) -> Sequence[str]:
@@ -155,11 +185,11 @@ class View:
                     cells=[
                         m['label'],
                         'reference'
-                        if is_reference else self._interval(difference),
-                        self._spread(m['last']),
+                        if is_reference else self.interval(difference),
+                        self.spread(m['last']),
                         self._ends(difference.get('test_set')),
                         _probability(difference.get('adjusted')),
-                        self._spread(m['best']),
+                        self.spread(m['best']),
                         _relative(cost['step'] and _digits(cost['step']),
                                   cost['relative_step']),
                         _relative(
@@ -262,7 +292,7 @@ class View:
             for run in m['runs']:
                 error = _last_line(run['error'])
                 if run['state'] == 'finished' and run['last'] is None:
-                    error = 'no finite last score'
+                    error = 'it has no score'
                 elif run['state'] == 'finished':
                     continue
                 rows.append([m['label'], run['seed'], run['state'], error])
@@ -369,13 +399,15 @@ class View:
         text = f'{value:+.{self.digits}f}' if value else self._number(0)
         return text.replace('-', '−')
 
-    def _spread(self, score: dict) -> str:
+    def spread(self, score: dict) -> str:
+        """Mean and standard deviation."""
         text = self._number(score['mean'])
         if score['std'] is not None:
             text += f' ± {self._number(score["std"])}'
         return text + self._of_seeds(score['n'])
 
-    def _interval(self, difference: Optional[dict]) -> str:
+    def interval(self, difference: Optional[dict]) -> str:
+        """A difference and its interval over the seeds."""
         if not difference or not difference['n']:
             return NOTHING
         text = self._signed(difference['mean'])

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from mmhkt.models import Parent
 from mmhkt.registry import HOOKS
+from mmhkt.utils import private_randomness
 from .common import hereditary
 
 
@@ -13,15 +14,16 @@ class ExtractionHook(Hook):
     """The Extraction's life in a run: from whom and where is inherited.
 
     Before the first iteration it prints the pairing table and makes sure
-    that the parent is frozen, and, if wanted, scores the parent on the
-    validation set with the images as the child gets them, so that a wrong
-    parent is seen before the first epoch.
+    that the parent is frozen, and scores the parent on the validation set
+    with the images as the child gets them, so that a wrong parent is seen
+    before the first epoch. A run that is resumed has that score already;
+    random weights are not scored.
 
     Args:
-        score_parent (bool): Defaults to False.
+        score_parent (bool): Defaults to True.
     """
 
-    def __init__(self, score_parent: bool = False):
+    def __init__(self, score_parent: bool = True):
         self.score_parent = score_parent
 
     def before_train(self, runner) -> None:
@@ -37,8 +39,17 @@ class ExtractionHook(Hook):
         if trainable or model.parent.training:
             raise RuntimeError('The parent is not frozen: '
                                f'{trainable or "it is in training mode"}.')
-        if self.score_parent and runner.val_loop is not None:
-            metrics = _score(runner, model.parent)
+        # Random weights are worth no look.
+        if (self.score_parent and runner.val_loop is not None
+                and runner.iter == 0 and model.parent.checkpoint is not None):
+            try:
+                with private_randomness(0):
+                    metrics = _score(runner, model.parent)
+            except (KeyError, RuntimeError, ValueError) as error:
+                # Of other classes, or another task: its features may do.
+                runner.logger.warning('THE PARENT COULD NOT BE SCORED on the '
+                                      f'validation set: {error}')
+                return
             # RecordHook writes them down.
             runner.message_hub.update_info('parent_scores', {
                 name: float(value)

@@ -49,7 +49,7 @@ class RecordHook(Hook):
     def before_train(self, runner) -> None:
         """Note the initial weights, or what was noted before resuming."""
         self._path = Path(runner.work_dir, 'record.json')
-        self._finished = False
+        self._finished, self._finite = False, True
         self._setup = setup_of(runner)
         self._validations: Dict[str, Dict[str, float]] = {}
         new = dict(
@@ -128,7 +128,12 @@ class RecordHook(Hook):
         self._write(runner, runner.iter)
 
     def after_train(self, runner) -> None:
-        """Note that the run is complete."""
+        """Note that the run is complete, and whether its weights can be
+        used."""
+        self._finite = all(
+            bool(value.isfinite().all())
+            for value in unwrapped(runner.model).state_dict().values()
+            if value.is_floating_point())
         self._finished = True
         self._write(runner, runner.iter)
 
@@ -162,6 +167,7 @@ class RecordHook(Hook):
         self._note_peak_memory()
         record = dict(
             finished=self._finished,
+            finite=self._finite,
             initial_weights=self._seen['initial_weights'],
             parent_weights=self._seen['parent_weights'],
             batches=self._seen['batches'],

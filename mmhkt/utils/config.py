@@ -6,7 +6,7 @@ import re
 import warnings
 from argparse import Namespace
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
 import mmengine.logging
 import torch
@@ -358,3 +358,29 @@ def leave_process_group() -> None:
     if is_distributed():
         barrier()
         torch.distributed.destroy_process_group()
+
+
+def plain(node: Any) -> Any:
+    """A config's value as plain data, without mmengine's notes of the scope
+    that a name is from."""
+    if isinstance(node, Config):
+        node = node.to_dict()
+    if isinstance(node, dict):
+        return {k: plain(v) for k, v in node.items() if k != '_scope_'}
+    if isinstance(node, (list, tuple)):
+        return [plain(value) for value in node]
+    return node if isinstance(node, (int, float, type(None))) else str(node)
+
+
+def flat(node: Any, prefix: str = '') -> dict:
+    """Plain data as one dict: ``a.b.0`` -> value."""
+    if isinstance(node, dict):
+        items = node.items()
+    elif isinstance(node, list):
+        items = enumerate(node)
+    else:
+        return {prefix[:-1]: node}
+    found = {} if node else {prefix[:-1]: str(node)}
+    for key, value in items:
+        found.update(flat(value, f'{prefix}{key}.'))
+    return found

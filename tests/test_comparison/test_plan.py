@@ -1,12 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from pathlib import Path
+
 import pytest
 from helpers import CONFIGS
 from mmengine.config import Config
 
-from mmhkt.comparison.plan import check_parents, higher_is_better, make_plan
-from mmhkt.comparison.run_configs import plain, write_configs
+from mmhkt.comparison.metrics import higher_is_better, metric_of
+from mmhkt.comparison.plan import check_parents, make_plan
+from mmhkt.comparison.run_configs import write_configs
 from mmhkt.registry import METHODS
-from mmhkt.utils.config import ConfigError
+from mmhkt.utils.config import ConfigError, plain
 
 DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
 
@@ -99,8 +102,9 @@ def test_command_line(config):
 
 def test_metric_that_the_config_keeps_its_best_by(config):
     alone = "methods=['mmhkt.Alone']"
-    path = config(alone)
-    assert planned(path)[0].metric is planned(path)[0].rule is None
+    plan, _ = planned(config(alone))
+    assert (plan.metric, plan.rule) == ('accuracy/top1', None)
+    assert plan.judged_by == 'accuracy/top1 (higher is better)'
     best = ("default_hooks = dict(checkpoint=dict(save_best='EPE', "
             "rule='less'))")
     plan, _ = planned(config(alone, best))
@@ -117,9 +121,77 @@ def test_several_training_configs():
     ]
     assert plan.reference == 'resnet8-narrow_digits'
     assert str(plan.folder) == 'work_dirs/compare'
+    assert plan.metric == 'accuracy/top1'
     assert make_plan([str(DIGITS)]).reference is None
     with pytest.raises(ConfigError, match='several configs are called'):
         make_plan([str(DIGITS), str(DIGITS)])
+
+
+@pytest.mark.parametrize('evaluator, hook, judged', [
+    (dict(type='Accuracy', topk=(1, 5)), {}, ('accuracy/top1', None)),
+    (dict(type='IoUMetric', iou_metrics=['mIoU']), {}, ('mIoU', None)),
+    (dict(type='IoUMetric', iou_metrics=['mDice'], prefix='a'), {},
+     ('a/mDice', None)),
+    ([dict(type='Mine'), dict(type='mmhkt.EndPointError')], {},
+     ('EPE', 'less')),
+    (dict(type='mmhkt.VolumeDice'), {}, ('mDice', None)),
+    (dict(type='Mine'), {}, (None, None)),
+    (dict(type='IoUMetric'), dict(save_best='aAcc'), ('aAcc', None)),
+    (dict(type='IoUMetric'), dict(save_best='auto'), ('mIoU', None)),
+    (dict(type='Mine'), dict(save_best='fid', rule='less'), ('fid', 'less')),
+])
+def test_metric_of_the_task(evaluator, hook, judged):
+    """Segmentation was judged by the pixels, the first score logged."""
+    cfg = Config(
+        dict(val_evaluator=evaluator, default_hooks=dict(checkpoint=hook)))
+    assert metric_of(cfg) == judged
+
+
+def test_plain_configs_are_the_child_alone(config, tmp_path):
+    """They were trained to the end, and then got no report."""
+    plain_config = ("_base_ = '{}'\nrunner_type = None\nmethod = None\n"
+                    "parent = None\n{}")
+    paths = {}
+    for name, more in dict(
+            mine='',
+            again='train_dataloader = dict(num_workers=1)',
+            wider='model = dict(backbone=dict(stem_channels=9))',
+            other='train_dataloader = dict(batch_size=9)').items():
+        paths[name] = str(tmp_path / f'{name}.py')
+        Path(paths[name]).write_text(plain_config.format(DIGITS, more))
+    plan = make_plan([paths['mine'], str(DIGITS), paths['again']])
+    assert plan.reference == 'mine'
+    for run in plan.runs[::2]:
+        cfg = run.config()
+        assert cfg.runner_type == 'mmhkt.InheritanceRunner'
+        assert cfg.method.type == 'mmhkt.Alone'
+    assert make_plan([paths['mine']]).reference == 'mine'
+    for name, message in dict(
+            wider='different children: model.backbone.stem_channels',
+            other='different images: train_dataloader.batch_size').items():
+        with pytest.raises(ConfigError, match=message):
+            make_plan([paths['mine'], paths[name]])
+
+
+@pytest.mark.parametrize('more, message', [
+    ('runner_type = None', "no runner that knows it; add runner_type = 'mmh"),
+    ('runner_type = None\nmethod = None', None),
+    ('method = None', 'no method; for the child alone add method = dict'),
+    ("runner_type = 'FlexibleRunner'", 'runs by FlexibleRunner do not'),
+])
+def test_runners_that_are_not_ours(tmp_path, more, message):
+    path = tmp_path / 'my.py'
+    path.write_text(f"_base_ = '{DIGITS}'\n{more}")
+    if message is None:
+        make_plan([str(path)])
+        return
+    with pytest.raises(ConfigError, match=message):
+        make_plan([str(path)])
+
+
+def test_parent_is_scored_unless_that_is_turned_off(config):
+    plan, _ = planned(config("methods=['mmhkt.HKT'], score_parent=False"))
+    assert not any(run.score_parent for run in plan.runs)
 
 
 @pytest.mark.parametrize('comparison, message', [

@@ -11,7 +11,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mmhkt.comparison.report import render_csv, render_markdown, write_report
+from mmhkt.comparison.report import (render_csv, render_latex, render_markdown,
+                                     write_report)
 from mmhkt.comparison.statistics import add_statistics
 
 NAMES = ('alone', 'kd', 'fitnet', 'at', 'dkd', 'rkd', 'pkt', 'vid', 'cwd',
@@ -75,6 +76,7 @@ def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
         unit='epoch',
         seeds=list(seeds),
         reference=names[0],
+        refused=None,
         margin=None,
         jobs=2,
         environment=dict(
@@ -255,6 +257,46 @@ def test_what_was_computed_is_said():
         assert words in text
 
 
+def test_parent_that_is_worse_than_its_child():
+    summary = make_summary(('alone', 'kd'))
+    assert 'THE PARENT' not in markdown(summary)
+    summary['parent']['score'] = 12.
+    head = markdown(summary).split('| method |')[0]
+    assert 'THE PARENT IS WORSE THAN ITS CHILD ALONE: 12.00, and child' in head
+    summary = make_summary(('alone', 'kd'), higher=False)
+    summary['parent']['score'] = 0.1
+    assert 'THE PARENT' not in markdown(summary)
+
+
+def test_latex():
+    summary = set_last(
+        make_summary(('alone', 'hkt')),
+        dict(alone=[70, 71, 72], hkt=[74, 76, 78]))
+    summary['methods'][0]['label'] = 'a_b & 5 % {}\\'
+    text = render_latex(add_statistics(summary))
+    lines = [x for x in text.splitlines() if not x.startswith('%')]
+    assert lines == [
+        r'\begin{tabular}{lrrrr}', r'\toprule',
+        r'method & difference to a\_b \& 5 \% \{\}\textbackslash{}, last epoch'
+        r' & last epoch & 95 \% interval with other images & p, adjusted \\',
+        r'\midrule', r'parent: resnet56\_cifar10 & -- & 93.39 & -- & -- \\',
+        r'a\_b \& 5 \% \{\}\textbackslash{} & reference & 71.00 $\pm$ 1.00'
+        r' & -- & -- \\',
+        r'\textbf{HKT} & \textbf{+5.00 {[}+2.52, +7.48{]}} & 76.00 $\pm$ 2.00'
+        r' & -- & 0.013 \\', r'\bottomrule', r'\end{tabular}'
+    ]
+
+
+def test_first_verdict_then_table_then_how_it_was_made(tmp_path):
+    html = written(make_summary(NAMES[:3]), tmp_path)['html']
+    places = [
+        html.index(part)
+        for part in ('class="conclusion"', 'id="results"', '>How it was made<',
+                     'id="environment"', 'class="differences"')
+    ]
+    assert places == sorted(places)
+
+
 def test_one_seed_proves_nothing(tmp_path):
     texts = written(make_summary(NAMES[:3], seeds=(10, )), tmp_path)
     assert '**' not in texts['md'] and '±' not in texts['md']
@@ -278,7 +320,7 @@ def test_partial_comparison(tmp_path):
     for row in ('| child alone | 1 | running |  |',
                 '| KD | 2 | failed | RuntimeError: a &lt; b \\| c |',
                 '| FITNET | 0 | waiting |  |',
-                '| AT | 0 | finished | no finite last score |'):
+                '| AT | 0 | finished | it has no score |'):
         assert row in text.splitlines()
     outline = Outline(texts['html'])
     assert set(outline.tables) == TABLES | {'unfinished'}
@@ -412,11 +454,12 @@ def test_the_page_needs_nothing_else(tmp_path):
     assert not re.search(r'url\((?!#)|@import', html)
 
 
-def browse(browser, page, folder):
+def browse(browser, page, folder, width=1280):
     """Open a page; the DOM and what was logged."""
     command = [
         browser, '--headless', '--no-sandbox', '--disable-gpu',
         f'--user-data-dir={folder}', '--enable-logging=stderr', '--v=0',
+        f'--window-size={width},900', '--allow-file-access-from-files',
         '--dump-dom',
         page.as_uri()
     ]
@@ -446,6 +489,27 @@ def test_in_a_browser(tmp_path):
     assert outline.figures == dict(FIGURES, panel=2)
     assert 'script' not in [tag for tag, _ in outline.tags]
     assert [tag for tag, _ in outline.tags].count('details') == 4
+    # Nothing but the table's own box is scrolled sideways, and the difference
+    # is seen without that, on a phone as on a desk.
+    page = (tmp_path / 'comparison.html').read_text()
+    measure = tmp_path / 'measure.html'
+    measure.write_text(
+        page.replace(
+            '</body>', '<script>document.title = ["seen",'
+            'document.documentElement.scrollWidth, document.querySelector('
+            '"#results tbody tr:last-child td").getBoundingClientRect().right,'
+            'innerWidth].join(" ")</script></body>'))
+    # Chromium's window is 500 pixels wide at least: a frame is not.
+    for width in (390, 1280):
+        frame = tmp_path / 'frame.html'
+        frame.write_text(
+            f'<iframe src="measure.html" style="border: 0; width: {width}px; '
+            'height: 900px" onload="document.title = '
+            'this.contentDocument.title"></iframe>')
+        dom, _ = browse(browser, frame, tmp_path / 'profile', 1400)
+        seen = re.search(r'seen (\d+) ([\d.]+) (\d+)', dom)
+        whole, right, inner = (float(x) for x in seen.groups())
+        assert inner == width and whole <= width and right <= width
 
 
 def test_inside_training(tmp_path):

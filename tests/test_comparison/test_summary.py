@@ -2,6 +2,7 @@
 import io
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from mmhkt.comparison import costs
 from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
 from mmhkt.comparison.display import display, table_of
 from mmhkt.comparison.entries import Entry
-from mmhkt.comparison.fairness import ComparisonError
 from mmhkt.comparison.plan import Plan
+from mmhkt.comparison.statistics import add_statistics
 from mmhkt.comparison.summary import summarise
+from mmhkt.comparison.view import View
 from mmhkt.utils.config import ConfigError
 
 
@@ -138,7 +140,7 @@ def test_runs_on_several_machines(plan):
     assert found['environment'] == {
         'device': 'CPU; GPU',
         'threads': '1; 2',
-        'test data': 'type Digits, images 9',
+        'test data': 'Digits, 9 images',
         'packages': 'torch 2'
     }
     assert found['deployed']['parameters'] is None
@@ -148,8 +150,27 @@ def test_another_parent_under_the_same_name(plan):
     one, other = record({20: .5}), record({20: .5})
     one['parent_weights'], other['parent_weights'] = 'one', 'other'
     write(plan, record({20: .5}), one, record({20: .5}), other)
-    with pytest.raises(ComparisonError, match='seed 1 had the parent other'):
-        summarise(plan, '', 1, None)
+    found = summarise(plan, '', 1, None)
+    assert 'seed 1 had the parent other' in found['refused']
+    # There is a report nevertheless, without differences.
+    assert found['reference'] is None and len(found['methods']) == 2
+    assert View(add_statistics(found)).warnings[0].startswith(found['refused'])
+
+
+def test_runs_that_are_not_finite_have_diverged(plan):
+    nan = float('nan')
+    write(plan, record({20: .5}), record({
+        10: .4,
+        20: nan
+    }), record({20: .5}, finite=False), record({20: .6}))
+    alone, other = summarise(plan, '', 1, None)['methods']
+    for run in (other['runs'][0], alone['runs'][1]):
+        assert (run['state'], run['last']) == ('diverged', None)
+        assert 'not finite' in run['error']
+    assert alone['runs'][0]['state'] == other['runs'][1]['state'] == 'finished'
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_of(plan))
+    assert console.file.getvalue().count('diverged') == 2
 
 
 def test_table_on_the_screen(plan):
@@ -168,7 +189,7 @@ def test_table_on_the_screen(plan):
 def test_display(plan, terminal):
     write(plan, record({20: .5}), record({10: .4}, finished=False))
     console = Console(file=io.StringIO(), width=100, force_terminal=terminal)
-    with display(plan, console) as (tell, watch):
+    with display([plan], console) as (tell, watch):
         watch()
         tell('[hkt] started')
         watch()
@@ -193,6 +214,9 @@ def test_costs_are_measured_once(plan, monkeypatch):
     for _ in range(2):
         measure_costs(plan, {})
     assert len(calls) == 1 and kept_costs(plan) == dict(medians={})
+    # Another reference makes no step faster.
+    other = replace(plan, reference='hkt+kd')
+    assert kept_costs(other) == dict(medians={})
     plan.entries[1].cfg.method[1].tau = 2
     assert kept_costs(plan) is None
     measure_costs(plan, {})

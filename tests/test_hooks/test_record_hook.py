@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmhkt.comparison.records import state_of
 from mmhkt.evaluation import ImageScores
 
 
@@ -203,6 +204,18 @@ def test_by_iteration(tmp_path):
         run(cfg(tmp_path / 'cut', kill=('val', 5)))
     run(cfg(tmp_path / 'cut', resume=True))
     assert lasting(record(tmp_path / 'cut')) == lasting(noted)
+
+
+def test_weights_that_are_not_finite(tmp_path, whole):
+    assert whole[2]['finite']
+    cfg = config(tmp_path, 'mmhkt.Alone')
+    cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=1e30))
+    cfg.param_scheduler = None
+    cfg.train_cfg.max_epochs = 1
+    run(cfg)
+    noted = record(tmp_path)
+    assert noted['finished'] and not noted['finite']
+    assert state_of(tmp_path, noted) == 'diverged'
 
 
 def test_with_the_plain_runner(tmp_path):

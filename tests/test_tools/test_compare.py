@@ -100,7 +100,8 @@ def whole(tmp_path_factory, environment):
 @pytest.mark.slow
 def test_whole(whole):
     folder, done = whole
-    assert done.stdout.splitlines()[:2] == [
+    assert done.stdout.splitlines()[:3] == [
+        'judged by accuracy/top1 (higher is better)',
         'alone, seed 0: started', 'hkt, seed 0: started'
     ]
     assert 'Traceback' not in done.stderr
@@ -148,7 +149,7 @@ def test_second_start_runs_nothing(whole, environment):
 
 
 @pytest.mark.slow
-def test_unfair_comparison_gets_no_table(whole, environment, tmp_path):
+def test_unfair_comparison_gets_no_differences(whole, environment, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     folder = tmp_path / 'work_dirs/my'
     for path in folder.glob('comparison.*'):
@@ -162,7 +163,10 @@ def test_unfair_comparison_gets_no_table(whole, environment, tmp_path):
     assert ('alone, seed 1 and hkt, seed 1 saw different batches'
             in done.stderr)
     assert 'seed 0' not in done.stderr and 'Traceback' not in done.stderr
-    assert not list(folder.glob('comparison.*'))
+    found = summary(tmp_path)
+    assert found['reference'] is None
+    assert [m['difference'] for m in found['methods']] == [None, None]
+    assert 'saw different batches' in (folder / 'comparison.md').read_text()
 
 
 def middle(folder, times):
@@ -199,6 +203,7 @@ def test_killed_in_every_way_ends_as_if_nothing_had_been(
     process.stdout.close()
     assert lock.is_locked(run)
     process = start(tmp_path, environment, *only)
+    assert process.stdout.readline().startswith('judged by')
     line = process.stdout.readline()
     assert line == 'hkt, seed 0: still running, from an earlier start\n'
 
@@ -286,7 +291,7 @@ def test_a_method_that_fails_and_a_parent_that_is_trained(
     assert found['methods'][1]['cost']['step'] is None
 
     done = go()
-    assert done.stdout.splitlines()[:2] == [
+    assert done.stdout.splitlines()[1:3] == [
         'faulty, seed 0: started', 'faulty, seed 0: finished'
     ]
     found = summary(tmp_path)

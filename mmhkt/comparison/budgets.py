@@ -1,0 +1,137 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""The same training, longer or shorter."""
+import math
+import re
+from typing import Any, Tuple, Union
+
+from mmengine.config import Config
+
+from mmhkt.utils.config import ConfigError
+
+# Of a parameter scheduler, in the steps that it counts.
+STEPS = ('begin', 'end', 'T_max', 'T_0', 'total_steps', 'total_iters',
+         'step_size', 'milestones', 'periods')
+# From here on mmengine means "never".
+NEVER = 10**8
+UNITS = dict(epoch='epoch', epochs='epoch', iter='iter', iters='iter')
+
+
+def length_of(cfg: Config) -> Tuple[int, str]:
+    """How long a config trains, and in what it counts: ``'epoch'`` or
+    ``'iter'``.
+
+    Raises:
+        ConfigError: If it does not say.
+    """
+    loop = cfg.train_cfg
+    for key, unit in (('max_epochs', 'epoch'), ('max_iters', 'iter')):
+        if isinstance(loop.get(key), int):
+            return loop[key], unit
+    raise ConfigError('comparison: budgets need train_cfg.max_epochs or '
+                      'train_cfg.max_iters')
+
+
+def steps_of(budget: Union[int, float, str], cfg: Config) -> int:
+    """The length of a budget, in what the config counts.
+
+    Args:
+        budget (int | float | str): A multiple of the config's length, or
+            ``'24 epochs'``, ``'3000 iters'``.
+        cfg (Config): The config.
+
+    Raises:
+        ConfigError: If it is no budget, or of another unit.
+    """
+    length, unit = length_of(cfg)
+    if isinstance(budget, str):
+        found = re.fullmatch(r'(\d+) (\w+)', budget.strip())
+        if found is None or found[2] not in UNITS or int(found[1]) < 1:
+            raise ConfigError(
+                f"comparison: budget '{budget}' is none; write a multiple of "
+                f"the config's {length} {unit}s, for instance 0.5 or 2, or "
+                f"'{2 * length} {unit}s'")
+        if UNITS[found[2]] != unit:
+            raise ConfigError(f"comparison: budget '{budget}' for a config "
+                              f'that counts {unit}s; it trains for {length}')
+        return int(found[1])
+    if (isinstance(budget, bool) or not isinstance(budget, (int, float))
+            or not 0 < budget < math.inf):
+        raise ConfigError(f'comparison: budget {budget!r} is no multiple of '
+                          'the length of training')
+    return max(1, round(budget * length))
+
+
+def name_of(budget: Union[int, float, str]) -> str:
+    """Of its folder: ``'x0.5'``, ``'24_epochs'``."""
+    if isinstance(budget, str):
+        return '_'.join(budget.split())
+    return f'x{budget:g}'
+
+
+def scaled(cfg: Config, length: int) -> Config:
+    """A config that trains for another length, with everything in it that
+    counts steps: schedules of parameters and of methods, validations and
+    checkpoints. Warm-up is a part of a schedule and is scaled too.
+
+    Args:
+        cfg (Config): Is not changed.
+        length (int): In the epochs or iterations that it counts.
+    """
+    before, unit = length_of(cfg)
+    if length == before:
+        return cfg
+    factor = length / before
+    cfg = Config(cfg.to_dict())
+    loop = cfg.train_cfg
+    loop[f'max_{unit}s'] = length
+    for key in ('val_interval', 'val_begin'):
+        if key in loop:
+            loop[key] = _scale(loop[key], factor)
+    if loop.get('dynamic_intervals'):
+        loop.dynamic_intervals = [[
+            _scale(begin, factor, 0),
+            _scale(interval, factor)
+        ] for begin, interval in loop.dynamic_intervals]
+    schedulers = cfg.get('param_scheduler')
+    for one in _schedulers(schedulers):
+        _scale_scheduler(one, factor)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if checkpoint and checkpoint.get('interval', -1) > 0:
+        checkpoint.interval = _scale(checkpoint.interval, factor)
+    methods = cfg.get('method') or ()
+    for method in [methods] if isinstance(methods, dict) else methods:
+        for knob in method.get('schedule') or ():
+            if knob.get('unit', 'run') == 'run':
+                continue
+            for key in ('begin', 'end'):
+                if knob.get(key):
+                    knob[key] = knob[key] * factor
+    return cfg
+
+
+def _schedulers(node: Any) -> list:
+    if node is None:
+        return []
+    if isinstance(node, (list, tuple)):
+        return [one for part in node for one in _schedulers(part)]
+    # One for each of several optimisers, or one.
+    return [node] if 'type' in node else _schedulers(list(node.values()))
+
+
+def _scale_scheduler(scheduler: dict, factor: float) -> None:
+    for key in STEPS:
+        value = scheduler.get(key)
+        if isinstance(value, (list, tuple)):
+            scheduler[key] = [_scale(step, factor) for step in value]
+        elif value is not None:
+            scheduler[key] = _scale(value, factor, int(key != 'begin'))
+    begin, end = scheduler.get('begin', 0), scheduler.get('end')
+    if end is not None and end <= begin:
+        # A warm-up that is shorter than a step.
+        scheduler['end'] = begin + 1
+
+
+def _scale(steps: int, factor: float, least: int = 1) -> int:
+    if steps >= NEVER:
+        return steps
+    return max(least, round(steps * factor))

@@ -1,0 +1,83 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""A ladder of budgets: the same comparison at several lengths of training."""
+from dataclasses import replace
+from pathlib import Path
+from typing import List, Optional
+
+from .budgets import length_of, name_of, scaled, steps_of
+from .entries import Entry
+from .plan import Plan
+
+EQUAL = '-equal-cost'
+
+
+def rungs_of(plan: Plan, costs: Optional[dict]) -> List[Plan]:
+    """A comparison for each budget, each with a folder and a report of its
+    own.
+
+    Args:
+        plan (Plan): What was asked for.
+        costs (dict, optional): What its methods cost, see
+            :func:`mmhkt.comparison.costs.kept_costs`. With
+            ``plan.equal_cost`` each method whose step takes longer than the
+            reference's also gets a row in which it is trained for as much
+            time instead of as many steps.
+
+    Returns:
+        list[Plan]: The plan itself, if it has neither.
+    """
+    if not plan.budgets:
+        return [_with_equal_cost(plan, costs)]
+    return [
+        _with_equal_cost(
+            replace(
+                plan,
+                title=f'{plan.title}, {_words(plan, budget)}',
+                folder=Path(plan.folder, name_of(budget)),
+                budget=_words(plan, budget),
+                entries=[
+                    replace(
+                        entry,
+                        cfg=scaled(entry.cfg, steps_of(budget, entry.cfg)))
+                    for entry in plan.entries
+                ],
+                # Once is enough.
+                score_parent=plan.score_parent and i == 0),
+            costs) for i, budget in enumerate(plan.budgets)
+    ]
+
+
+def with_equal_cost(costs: Optional[dict], plan: Plan) -> Optional[dict]:
+    """What was measured, also by the names of the rows of equal cost, whose
+    steps are those of their methods."""
+    medians = (costs or {}).get('medians', {})
+    extra = {
+        entry.name: medians[entry.name.removesuffix(EQUAL)]
+        for entry in plan.entries if entry.name.removesuffix(EQUAL) in medians
+    }
+    return {**costs, 'medians': {**medians, **extra}} if costs else costs
+
+
+def _with_equal_cost(plan: Plan, costs: Optional[dict]) -> Plan:
+    medians = (costs or {}).get('medians', {})
+    base = medians.get(plan.reference)
+    if not plan.equal_cost or not base:
+        return plan
+    entries = []
+    for entry in plan.entries:
+        entries.append(entry)
+        length, _ = length_of(entry.cfg)
+        ratio = medians.get(entry.name, base) / base
+        shorter = max(1, round(length / ratio))
+        if entry.name != plan.reference and shorter < length:
+            entries.append(
+                Entry(f'{entry.name}{EQUAL}', f'{entry.label}, equal cost',
+                      scaled(entry.cfg, shorter)))
+    return replace(plan, entries=entries)
+
+
+def _words(plan: Plan, budget) -> str:
+    steps = steps_of(budget, plan.entries[0].cfg)
+    unit = dict(
+        epoch='epoch', iter='iteration')[length_of(plan.entries[0].cfg)[1]]
+    return f'{steps:,} {unit}{"s" * (steps > 1)}'

@@ -1,0 +1,191 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""One table and one plot of all budgets."""
+import csv
+import io
+import json
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+import numpy as np
+
+from mmhkt.utils.files import write_text
+from .budgets import length_of
+from .plan import Plan
+from .plots import draw_ladder
+from .report import environment_of_pages, markdown_table, markdown_text
+from .statistics import add_statistics
+from .view import NOTHING, View
+
+
+def write_ladder(plan: Plan, rungs: Sequence[Plan],
+                 summaries: Sequence[dict]) -> List[Path]:
+    """Write the comparisons of several budgets side by side.
+
+    Args:
+        plan (Plan): With ``budgets``.
+        rungs (Sequence[Plan]): Its budgets, see
+            :func:`mmhkt.comparison.ladder.rungs_of`; as many as there are
+            summaries.
+        summaries (Sequence[dict]): What they have come to, see
+            :func:`mmhkt.comparison.summary.summarise`.
+
+    Returns:
+        list[Path]: ``ladder.json``, ``.csv``, ``.md`` and ``.html``, in the
+        plan's folder.
+    """
+    ladder = ladder_of(
+        plan.title, summaries,
+        [rung.folder.relative_to(plan.folder).as_posix() for rung in rungs],
+        [length_of(rung.entries[0].cfg)[0] for rung in rungs])
+    texts = dict(
+        json=json.dumps(ladder, indent=2, ensure_ascii=False) + '\n',
+        csv=_csv(ladder),
+        md=_markdown(ladder),
+        html=environment_of_pages().get_template('ladder.html').render(
+            ladder=ladder, figure=draw_ladder(ladder)))
+    paths = []
+    for suffix, text in texts.items():
+        paths.append(plan.folder / f'ladder.{suffix}')
+        write_text(paths[-1], text)
+    return paths
+
+
+def ladder_of(title: str, summaries: Sequence[dict], folders: List[str],
+              lengths: Sequence[int]) -> dict:
+    """All budgets as plain data: of each method a row of cells, a budget
+    each, and where its difference to the reference changes its sign."""
+    done = [add_statistics(summary) for summary in summaries]
+    order = np.argsort(lengths, kind='stable')
+    done = [done[i] for i in order]
+    views = [View(summary) for summary in done]
+    names = list(
+        dict.fromkeys(m['name'] for summary in done
+                      for m in summary['methods']))
+    rows = []
+    for name in names:
+        cells, label = [], name
+        for summary, view in zip(done, views):
+            method = next((m for m in summary['methods'] if m['name'] == name),
+                          None)
+            cells.append(_cell(method, view, summary))
+            label = method['label'] if method else label
+        means = [cell['difference'] for cell in cells]
+        rows.append(
+            dict(
+                name=name,
+                label=label,
+                cells=cells,
+                crossings=crossings([lengths[i] for i in order], means)))
+    return dict(
+        title=title,
+        subject=views[0].subject.split(';')[0] + '.',
+        metric=done[0]['metric'],
+        unit=done[0]['unit'],
+        reference=done[0]['reference'],
+        seeds=done[0]['seeds'],
+        budgets=[
+            dict(length=int(lengths[i]), folder=folders[i]) for i in order
+        ],
+        rows=rows,
+        notes=_notes(views[-1], rows))
+
+
+def crossings(lengths: Sequence[int],
+              differences: Sequence[Optional[float]]) -> List[float]:
+    """Lengths of training at which the mean difference to the reference
+    changes its sign, on straight lines between the budgets on a logarithmic
+    scale of length.
+
+    Args:
+        lengths (Sequence[int]): Ascending.
+        differences (Sequence[float | None]): One a budget.
+    """
+    known = [(x, d) for x, d in zip(lengths, differences) if d is not None]
+    found = []
+    for (x, d), (next_x, next_d) in zip(known, known[1:]):
+        if d * next_d < 0:
+            share = d / (d - next_d)
+            found.append(float(x * (next_x / x)**share))
+        elif d == 0 and found[-1:] != [float(x)]:
+            found.append(float(x))
+    return found
+
+
+def _cell(method: Optional[dict], view: View, summary: dict) -> dict:
+    if method is None or not method['last']['n']:
+        return dict(
+            text=NOTHING,
+            more='',
+            verdict=None,
+            mean=None,
+            std=None,
+            difference=None)
+    difference = method['difference'] or {}
+    is_reference = method['name'] == summary['reference']
+    return dict(
+        text=view.spread(method['last']),
+        more='reference' if is_reference else view.interval(difference),
+        verdict=difference.get('verdict'),
+        mean=method['last']['mean'],
+        std=method['last']['std'],
+        difference=difference.get('mean'))
+
+
+def _notes(view: View, rows: List[dict]) -> List[str]:
+    notes = [
+        'Each column is a comparison of its own, with its own page; schedules '
+        'of learning rate, warm-up, validations and methods are scaled with '
+        'the length.', *view.notes
+    ]
+    if any(row['crossings'] for row in rows):
+        notes.append(
+            'A crossing is where the mean difference changes its sign, on '
+            'straight lines between the budgets; it is known no better than '
+            'the differences beside it.')
+    if any(row['name'].endswith('-equal-cost') for row in rows):
+        notes.append(
+            'Of equal cost: trained for as many steps as take the time of '
+            "the reference's, by the median time of a step.")
+    return notes
+
+
+def _csv(ladder: dict) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator='\n')
+    writer.writerow(
+        ['method', 'length', 'mean', 'std', 'difference', 'verdict'])
+    for row in ladder['rows']:
+        for budget, cell in zip(ladder['budgets'], row['cells']):
+            writer.writerow([
+                row['name'], budget['length'], cell['mean'], cell['std'],
+                cell['difference'], cell['verdict']
+            ])
+    return file.getvalue()
+
+
+def _markdown(ladder: dict) -> str:
+    head = [
+        'method', *(f'{budget["length"]:,} {ladder["unit"]}s'
+                    for budget in ladder['budgets']),
+        'crosses the reference at'
+    ]
+    rows = []
+    for row in ladder['rows']:
+        cells = [markdown_text(row['label'])]
+        for cell in row['cells']:
+            text = markdown_text(f'{cell["text"]} {cell["more"]}'.strip())
+            better = cell['verdict'] == 'better'
+            cells.append(f'**{text}**' if better else text)
+        rows.append([*cells, ', '.join(f'{x:,.0f}' for x in row['crossings'])])
+    lines = [
+        f'# {markdown_text(ladder["title"])}', '',
+        markdown_text(ladder['subject']), ''
+    ]
+    lines += markdown_table(head, rows) + ['']
+    lines += [f'- {markdown_text(note)}' for note in ladder['notes']] + ['']
+    lines += [
+        f'- {budget["length"]:,} {ladder["unit"]}s: '
+        f'[{budget["folder"]}]({budget["folder"]}/comparison.md)'
+        for budget in ladder['budgets']
+    ]
+    return '\n'.join(lines) + '\n'

@@ -1,0 +1,91 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import pytest
+from mmengine.config import Config
+
+from mmhkt.comparison.budgets import length_of, name_of, scaled, steps_of
+from mmhkt.utils.config import ConfigError, plain
+
+EPOCHS = dict(
+    train_cfg=dict(by_epoch=True, max_epochs=12, val_interval=6, val_begin=1),
+    param_scheduler=[
+        dict(type='LinearLR', by_epoch=False, begin=0, end=100),
+        dict(type='CosineAnnealingLR', T_max=10, begin=2, end=12),
+        dict(type='MultiStepLR', milestones=[6, 9], end=10**9),
+    ],
+    default_hooks=dict(checkpoint=dict(interval=3)),
+    method=dict(schedule=[
+        dict(knob='intensity', begin=0.0, end=0.7),
+        dict(knob='weights.hint', unit='epoch', begin=0, end=8)
+    ]))
+ITERS = dict(
+    train_cfg=dict(
+        type='IterBasedTrainLoop',
+        max_iters=600,
+        val_interval=200,
+        dynamic_intervals=[(0, 200), (500, 50)]),
+    param_scheduler=dict(
+        one=dict(type='OneCycleLR', total_steps=600, by_epoch=False),
+        other=[dict(type='PolyLR', begin=1, end=2, by_epoch=False)]),
+    default_hooks=dict(checkpoint=dict(interval=-1)))
+
+
+def test_length():
+    assert length_of(Config(EPOCHS)) == (12, 'epoch')
+    assert length_of(Config(ITERS)) == (600, 'iter')
+    with pytest.raises(ConfigError, match='need train_cfg.max_epochs'):
+        length_of(Config(dict(train_cfg=dict())))
+
+
+@pytest.mark.parametrize('budget, steps, name', [
+    (1, 12, 'x1'),
+    (0.5, 6, 'x0.5'),
+    (2, 24, 'x2'),
+    (0.01, 1, 'x0.01'),
+    ('24 epochs', 24, '24_epochs'),
+])
+def test_budgets(budget, steps, name):
+    assert steps_of(budget, Config(EPOCHS)) == steps
+    assert name_of(budget) == name
+
+
+@pytest.mark.parametrize('budget, message', [
+    ('twice', "write a multiple of the config's 12 epochs, .* or '24 epochs'"),
+    ('0 epochs', 'is none'),
+    ('9 iters', 'that counts epochs'),
+    (0, '0 is no multiple'),
+    (True, 'True is no multiple'),
+    (float('inf'), 'inf is no multiple'),
+])
+def test_budgets_that_are_none(budget, message):
+    with pytest.raises(ConfigError, match=message):
+        steps_of(budget, Config(EPOCHS))
+
+
+def test_epochs_doubled():
+    cfg = Config(EPOCHS)
+    before = plain(cfg)
+    found = plain(scaled(cfg, 24))
+    assert plain(cfg) == before
+    assert found['train_cfg'] == dict(
+        by_epoch=True, max_epochs=24, val_interval=12, val_begin=2)
+    warm_up, cosine, steps = found['param_scheduler']
+    assert (warm_up['begin'], warm_up['end']) == (0, 200)
+    assert [cosine[k] for k in ('T_max', 'begin', 'end')] == [20, 4, 24]
+    assert (steps['milestones'], steps['end']) == ([12, 18], 10**9)
+    assert found['default_hooks']['checkpoint']['interval'] == 6
+    # What counts in parts of the run needs no change.
+    assert found['method']['schedule'][0] == before['method']['schedule'][0]
+    assert found['method']['schedule'][1]['end'] == 16
+
+
+def test_iterations_shortened():
+    found = scaled(Config(ITERS), 150)
+    assert found.train_cfg.max_iters == 150
+    assert found.train_cfg.val_interval == 50
+    assert plain(found.train_cfg.dynamic_intervals) == [[0, 50], [125, 12]]
+    assert found.param_scheduler.one.total_steps == 150
+    # What would be no step is one.
+    assert (found.param_scheduler.other[0].begin,
+            found.param_scheduler.other[0].end) == (0, 1)
+    assert found.default_hooks.checkpoint.interval == -1
+    assert scaled(found, 150) is found

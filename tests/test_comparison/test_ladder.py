@@ -1,0 +1,113 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import csv
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from mmengine.config import Config
+from test_comparison.test_report import Outline, make_summary, set_last
+
+from mmhkt.comparison.entries import Entry
+from mmhkt.comparison.ladder import rungs_of, with_equal_cost
+from mmhkt.comparison.ladder_report import crossings, write_ladder
+from mmhkt.comparison.plan import Plan
+
+COSTS = dict(medians=dict(alone=0.1, hkt=0.2, kd=0.05), flops=None)
+
+
+@pytest.fixture
+def plan(tmp_path):
+
+    def cfg(kind):
+        return Config(
+            dict(
+                method=dict(type=kind),
+                train_cfg=dict(by_epoch=True, max_epochs=12)))
+
+    return Plan(
+        'my',
+        tmp_path, [
+            Entry('alone', 'Alone', cfg('mmhkt.Alone')),
+            Entry('hkt', 'HKT', cfg('mmhkt.HKT')),
+            Entry('kd', 'KD', cfg('mmhkt.KD'))
+        ], [0, 1, 2],
+        'alone',
+        metric='accuracy/top1',
+        budgets=(0.5, '24 epochs'))
+
+
+def lengths(rung):
+    return {e.name: e.cfg.train_cfg.max_epochs for e in rung.entries}
+
+
+def test_a_comparison_for_each_budget(plan, tmp_path):
+    short, long = rungs_of(plan, None)
+    assert lengths(short) == dict(alone=6, hkt=6, kd=6)
+    assert lengths(long) == dict(alone=24, hkt=24, kd=24)
+    assert short.runs[1].folder == tmp_path / 'x0.5/hkt/seed_0'
+    assert long.runs[1].folder == tmp_path / '24_epochs/hkt/seed_0'
+    assert long.runs[1].name == 'hkt, seed 0, 24 epochs'
+    assert len({run.name for rung in (short, long) for run in rung.runs}) == 18
+    assert (short.score_parent, long.score_parent) == (True, False)
+    assert lengths(plan) == dict(alone=12, hkt=12, kd=12)
+
+
+def test_rows_of_equal_cost(plan):
+    plan = replace(plan, equal_cost=True)
+    # Not measured yet
+    assert lengths(rungs_of(plan, None)[1]) == dict(alone=24, hkt=24, kd=24)
+    _, long = rungs_of(plan, COSTS)
+    assert lengths(long) == {
+        'alone': 24,
+        'hkt': 24,
+        'hkt-equal-cost': 12,
+        'kd': 24
+    }
+    assert long.entries[2].label == 'HKT, equal cost'
+    assert with_equal_cost(COSTS, long)['medians']['hkt-equal-cost'] == 0.2
+    assert with_equal_cost(None, long) is None
+    single, = rungs_of(replace(plan, budgets=()), COSTS)
+    assert lengths(single)['hkt-equal-cost'] == 6
+    assert single.folder == plan.folder
+
+
+def test_crossings():
+    # 3 above at 10, 1 below at 40: three quarters of the way in log(length)
+    assert crossings([10, 40], [3., -1.]) == [pytest.approx(10 * 4**.75)]
+    assert crossings([1, 2, 4], [1., None, -1.]) == [pytest.approx(2.)]
+    assert crossings([1, 2, 4], [1., 0., -1.]) == [2.]
+    assert crossings([1, 2], [1., .5]) == crossings([1], [1.]) == []
+
+
+def test_report_of_all_budgets(plan, tmp_path):
+    summaries = []
+    for shift, rung in zip((5, -5), rungs_of(plan, None)):
+        summary = make_summary(('alone', 'hkt', 'kd'))
+        set_last(
+            summary,
+            dict(
+                alone=[70, 71, 72],
+                hkt=[70 + shift, 71.1 + shift, 71.9 + shift],
+                kd=[math.nan] * 3))
+        summary['methods'][1]['label'] = 'a <b>'
+        summaries.append(summary)
+    paths = write_ladder(plan, rungs_of(plan, None), summaries)
+    texts = {path.suffix[1:]: path.read_text() for path in paths}
+    ladder = json.loads(texts['json'], parse_constant=pytest.fail)
+    hkt, kd = ladder['rows'][1:]
+    assert [cell['verdict'] for cell in hkt['cells']] == ['better', 'worse']
+    assert hkt['crossings'] == [pytest.approx(12)]
+    assert [cell['text'] for cell in kd['cells']] == ['–', '–']
+    rows = list(csv.DictReader(texts['csv'].splitlines()))
+    assert [row['length'] for row in rows[:2]] == ['6', '24']
+    assert '| a &lt;b> | **76.00 ± 0.95 +5.00 [' in texts['md']
+    assert '[24_epochs](24_epochs/comparison.md)' in texts['md']
+    outline = Outline(texts['html'])
+    assert set(outline.tables) == {'ladder'}
+    assert outline.figures == dict(ladder=1)
+    assert 'script' not in [tag for tag, _ in outline.tags]
+    assert 'href="x0.5/comparison.html"' in texts['html']
+    # One budget has no plot.
+    write_ladder(plan, rungs_of(plan, None)[:1], summaries[:1])
+    assert '<svg' not in (tmp_path / 'ladder.html').read_text()
