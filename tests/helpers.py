@@ -4,10 +4,12 @@ import shutil
 import subprocess
 import sys
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
+from forking import forking
 from mmengine.config import Config
 
 from mmhkt.models import Inheritance
@@ -92,11 +94,12 @@ def arrays(path, images=48, size=32, classes=10):
     return path
 
 
-def tool(name, *args, cwd=None, check=True, **kwargs):
-    """Run one of our tools in a process of its own."""
+def tool(name, *args, cwd=None, check=True, fork=True, **kwargs):
+    """Run one of our tools in a process of its own; `fork` see there."""
     command = [sys.executable, str(REPO / 'tools' / name), *map(str, args)]
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, **kwargs)
+    with forking() if fork else nullcontext():
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, text=True, **kwargs)
     if check and done.returncode:
         raise AssertionError(f'{command}\n{done.stdout[-3000:]}\n'
                              f'{done.stderr[-3000:]}')

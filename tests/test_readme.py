@@ -7,6 +7,7 @@ import re
 import pytest
 from helpers import REPO, digits_config, run, tool
 
+from mmhkt.comparison import costs
 from mmhkt.registry import METHODS
 from mmhkt.utils.config import load_config
 
@@ -49,8 +50,9 @@ def test_everything_typed(tmp_path):
 
 
 @pytest.mark.slow
-def test_new_method_appears_in_the_comparison(tmp_path):
+def test_new_method_appears_in_the_comparison(tmp_path, monkeypatch):
     """One file and one config, and nothing else is touched."""
+    monkeypatch.setattr(costs, 'ROUNDS', 2)
     (tmp_path / 'imitation.py').write_text(block('class Imitation'))
     config = tmp_path / 'compare_imitation.py'
     config.write_text(block('# compare_imitation.py'))

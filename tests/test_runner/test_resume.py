@@ -7,7 +7,8 @@ import time
 
 import pytest
 import torch
-from helpers import REPO, digits_config, dump, read, run, same
+from forking import Popen
+from helpers import REPO, cut_off, digits_config, dump, read, run, same
 from mmengine.hooks import Hook
 
 from mmhkt.registry import RUNNERS
@@ -25,7 +26,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, method,
     options = {
         'train_cfg.max_epochs': 3,
         'train_dataloader.num_workers': workers,
-        'train_dataloader.dataset.indices': 1152
+        'train_dataloader.dataset.indices': 384
     }
     whole = tmp_path / 'whole'
     run(digits_config(whole, method, **options))
@@ -40,13 +41,13 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, method,
         '@HOOKS.register_module()\n'
         'class Dawdle(Hook):\n'
         '    def after_train_iter(self, runner, *args, **kwargs):\n'
-        '        if runner.epoch == 1 and runner.iter % 18 > 8:\n'
+        '        if runner.epoch == 1 and runner.iter % 6 > 2:\n'
         "            open('middle', 'w').close()\n"
         '            time.sleep(60)\n')
     cfg.custom_hooks = [dict(type='Dawdle')]
     config = dump(cfg, tmp_path / 'cut.py')
     environment = {**os.environ, 'PYTHONPATH': str(tmp_path)}
-    process = subprocess.Popen(
+    process = Popen(
         [sys.executable,
          str(REPO / 'tools/train.py'),
          str(config)],
@@ -127,9 +128,7 @@ def test_schedulers_of_the_learning_rate_resume(tmp_path, scheduler):
 
     whole, cut = tmp_path / 'whole', tmp_path / 'cut'
     train(whole)
-    train(cut)
-    (cut / 'epoch_2.pth').unlink()
-    (cut / 'last_checkpoint').unlink()
+    cut_off(whole, cut, 'epoch_2.pth')
     train(cut, resume=True)
     one, other = (read(folder / 'epoch_2.pth') for folder in (whole, cut))
     assert same(one['state_dict'], other['state_dict'])

@@ -61,14 +61,28 @@ def write(folder, pair, method='HKT'):
     return path
 
 
+def train(folder, pair, method='HKT'):
+    """The checkpoint of an epoch of two iterations."""
+    path = write(folder, pair, method)
+    done = tool('train.py', path, '--work-dir', folder, '--no-validate')
+    assert ('Pairing' in done.stdout) == (method != 'Alone')
+    assert 'Epoch(train) [1][2/2]' in done.stdout
+    return folder / 'epoch_1.pth'
+
+
+@pytest.fixture(scope='module')
+def resnets(tmp_path_factory):
+    return train(tmp_path_factory.mktemp('resnets'), 'resnet50-resnet18')
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('pair', PAIRS)
-def test_pair(tmp_path, pair):
-    path = write(tmp_path, pair)
-    done = tool('train.py', path, '--work-dir', tmp_path, '--no-validate')
-    assert 'Pairing' in done.stdout
-    assert 'Epoch(train) [1][2/2]' in done.stdout
-    file = read(tmp_path / 'epoch_1.pth')
+def test_pair(tmp_path, request, pair):
+    if pair == 'resnet50-resnet18':
+        path = request.getfixturevalue('resnets')
+    else:
+        path = train(tmp_path, pair)
+    file = read(path)
     assert all(torch.isfinite(v).all() for v in file['state_dict'].values())
 
 
@@ -91,16 +105,11 @@ with torch.no_grad():
 
 
 @pytest.mark.slow
-def test_zoo_childs_file_needs_no_mmhkt(tmp_path):
+def test_zoo_childs_file_needs_no_mmhkt(tmp_path, resnets):
     """The untouched checkpoint of ResNet-50 -> ResNet-18 in mmpretrain."""
     from mmpretrain.models import build_classifier
-    files = {}
-    for method in ('HKT', 'Alone'):
-        folder = tmp_path / method
-        folder.mkdir()
-        path = write(folder, 'resnet50-resnet18', method)
-        tool('train.py', path, '--work-dir', folder, '--no-validate')
-        files[method] = folder / 'epoch_1.pth'
+    files = dict(
+        HKT=resnets, Alone=train(tmp_path, 'resnet50-resnet18', 'Alone'))
 
     config = tmp_path / 'plain.py'
     config.write_text("_base_ = 'mmpretrain::"
@@ -118,7 +127,7 @@ def test_zoo_childs_file_needs_no_mmhkt(tmp_path):
 
     hkt, alone = read(files['HKT']), read(files['Alone'])
     ours = build_classifier(
-        load_config(tmp_path / 'HKT' / 'resnet50-resnet18.py').model).eval()
+        load_config(resnets.with_name('resnet50-resnet18.py')).model).eval()
     ours.load_state_dict(hkt['state_dict'])
     torch.manual_seed(0)
     with torch.no_grad():

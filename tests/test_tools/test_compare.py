@@ -9,9 +9,10 @@ import sys
 import time
 
 import pytest
+from forking import Popen
 from helpers import CONFIGS, REPO, tool
 
-from mmhkt.comparison import lock
+from mmhkt.comparison import costs, lock
 from mmhkt.comparison.plan import make_plan
 
 CONFIG = """
@@ -48,7 +49,10 @@ class Dawdle(Hook):
 def environment(tmp_path_factory):
     folder = tmp_path_factory.mktemp('modules')
     (folder / 'dawdle.py').write_text(DAWDLE)
-    return finds({**os.environ, 'OMP_NUM_THREADS': '1'}, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        # Of what is forked too.
+        patch.setattr(costs, 'ROUNDS', 2)
+        yield finds({**os.environ, 'OMP_NUM_THREADS': '1'}, folder)
 
 
 def finds(environment, folder):
@@ -66,13 +70,12 @@ def compare(folder, environment, *args, **kwargs):
 
 def start(folder, environment, *args):
     (folder / 'my.py').write_text(CONFIG.format(configs=CONFIGS))
-    return subprocess.Popen(
-        [sys.executable, REPO / 'tools/compare.py', 'my.py', *args],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True)
+    return Popen([sys.executable, REPO / 'tools/compare.py', 'my.py', *args],
+                 cwd=folder,
+                 env=environment,
+                 stdout=subprocess.PIPE,
+                 stderr=subprocess.STDOUT,
+                 text=True)
 
 
 def summary(folder):
@@ -158,7 +161,8 @@ def test_unfair_comparison_gets_no_differences(whole, environment, tmp_path):
     record = json.loads(path.read_text())
     record['batches']['8'] = 'of another order'
     path.write_text(json.dumps(record))
-    done = compare(tmp_path, environment, '--report-only', check=False)
+    done = compare(
+        tmp_path, environment, '--report-only', check=False, fork=False)
     assert done.returncode == 1
     assert ('alone, seed 1 and hkt, seed 1 saw different batches'
             in done.stderr)

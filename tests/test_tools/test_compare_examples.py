@@ -11,7 +11,14 @@ from example_helpers import flow_config
 from helpers import dump, tool
 from seg_helpers import tiny_config
 
+from mmhkt.comparison import costs
+
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    monkeypatch.setattr(costs, 'ROUNDS', 2)
 
 
 def compare(cfg, folder, **comparison):

@@ -152,6 +152,7 @@ def test_command_line(folder, tmp_path):
         'mmhkt::alone/raft-reduced-small_synthetic.py',
         '--checkpoint',
         folder / 'child.pth',
-        cwd=tmp_path)
+        cwd=tmp_path,
+        fork=False)
     assert done.stdout.startswith('written: flow.png')
     assert (tmp_path / 'flow.png').is_file()
