@@ -78,10 +78,23 @@ def methods_of(cfg):
     return cfg.method if isinstance(cfg.method, list) else [cfg.method]
 
 
-@lru_cache(None)
+# Of what many configs share, by its text.
+BUILT = {}
+
+
 def child_of(name):
-    # Not the one that is kept: building writes into it.
-    return build_network(load_config(CONFIGS / name))
+    key = repr(plain(load(name).model))
+    if key not in BUILT:
+        # Not the config that is kept: building writes into it.
+        BUILT[key] = build_network(load_config(CONFIGS / name))
+    return BUILT[key]
+
+
+def parent_of(cfg):
+    key = repr(plain(cfg))
+    if key not in BUILT:
+        BUILT[key] = Parent.from_cfg(cfg).network
+    return BUILT[key]
 
 
 def classes_of(network):
@@ -181,8 +194,8 @@ def test_parent(name):
     cfg = load(name)
     parent = dict(cfg.parent)
     checkpoint = parent.pop('checkpoint')
-    built = Parent.from_cfg(dict(parent, random_weights=True))
-    assert classes_of(built.network) == classes_of(child_of(name))
+    network = parent_of(dict(parent, random_weights=True))
+    assert classes_of(network) == classes_of(child_of(name))
 
     source, _, path = parent['config'].partition('::')
     if source == 'mmhkt':
