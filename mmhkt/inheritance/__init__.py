@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from .bound import bound_gradients
 from .checkpointing import watched_checkpoints
 from .dissection import Dissection
 from .extraction import Extraction
@@ -14,5 +15,5 @@ from .transfer import Transfer
 __all__ = [
     'Dissection', 'Extraction', 'FeatureCache', 'GeneticAttention', 'Layout',
     'Mixer', 'Mixture', 'PRESETS', 'Regression', 'Site', 'Transfer',
-    'find_sites', 'watched_checkpoints'
+    'bound_gradients', 'find_sites', 'watched_checkpoints'
 ]

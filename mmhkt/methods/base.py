@@ -153,6 +153,16 @@ class Method(BaseModule, metaclass=ABCMeta):
         if parent is not None:
             parent.want(site.parent for site in sites)
 
+    def bounds(self) -> Optional[float]:
+        """How large the child's gradient may be now, relative to its weights
+        (:func:`mmhkt.inheritance.bound_gradients`); None: as large as it is.
+        """
+        return None
+
+    def notes(self) -> List[str]:
+        """What is said below the pairing table."""
+        return []
+
     def describe(self) -> List[Dict[str, Any]]:
         """One row a site for the pairing table: ``adapter`` (what is done to
         the parent's feature), ``parameters`` (learned in training only) and

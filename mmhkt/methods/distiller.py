@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -99,16 +99,20 @@ class Distiller(Method):
             term for term in self.weights
             if term != 'native' and self.weight(term) > 0
         ]
+        losses = {}
+        for term, total in self.compare(step, terms).items():
+            losses.update(self.weighted(term, dict(loss=total)))
+        return losses
+
+    def compare(self, step: Step, terms: Sequence[str]) -> Dict[str, Tensor]:
+        """The loss terms of that name, summed over the sites, unweighted."""
         totals: Dict[str, Any] = dict.fromkeys(terms, 0)
         for i, pair in enumerate(self.pairs(step) if terms else ()):
             q, z = map(_full_precision, pair)
             with torch.autocast(q.device.type, enabled=False):
                 for term in terms:
                     totals[term] += getattr(self, term)(q, z, i, step)
-        losses = {}
-        for term, total in totals.items():
-            losses.update(self.weighted(term, dict(loss=total)))
-        return losses
+        return totals
 
 
 class PooledDistiller(Distiller):
@@ -167,6 +171,12 @@ class LogitDistiller(Distiller):
     def check(self, site: Site) -> None:
         super().check(site)
         classes = site.child_layout.channels, site.parent_layout.channels
+        if classes[0] == 1:
+            raise ValueError(
+                f"The child's logits, \"{site.child}\", are of one channel, of "
+                f'which {type(self).__name__} has nothing to compare: it wants '
+                'one for each class. Give the heads two, for background and '
+                'foreground, or take a method that compares features.')
         if classes[0] != classes[1]:
             raise ValueError(
                 f'The parent has {classes[1]} classes, the child {classes[0]},'

@@ -26,5 +26,5 @@ class GatedHKT(HKT):
     default_sites = 'head'
     default_attention = dict(mode='gate')
     default_weights = dict(
-        native=1 / 3, inherited=1 / 3, parent_head=1 / 3, hint=0.0)
+        native=1 / 3, inherited=1 / 3, parent_head=1 / 3, hint=0.0, logits=0.0)
     default_schedule = ()

@@ -1,15 +1,18 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import math
 from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mmhkt.inheritance import Dissection, Extraction, Mixture, Site
+from mmhkt.inheritance import (Dissection, Extraction, Mixture, Site,
+                               find_sites)
 from mmhkt.inheritance.transfer import SCALES
 from mmhkt.registry import METHODS
 from mmhkt.utils import one_of
 from .base import Method
 from .inheriting import Inheriting
+from .kd import KD
 from .step import Step
 
 
@@ -25,28 +28,30 @@ class HKT(Method):
 
     .. math:: L = w_n L_c(q) + w_i L_{c*}(m) + w_p L_{p*}(m)
         + w_h \sum_l \frac{\lVert R_l q_l(m_{l-1}) - z_l \rVert^2}
-        {\overline{\lVert z_l \rVert^2}},
+        {\overline{\lVert z_l \rVert^2}} + w_l T^2 KL(p \,\|\, c),
 
     with the child's own loss (``native``), its loss on the mixture
     (``inherited``), that of the parent's frozen head on the mixture at the
-    last site (``parent_head``) and the ``hint`` that draws the child's
-    features to the parent's :math:`z_l`, into which no gradient flows; it is
-    divided by their mean power over the last batches, so that its weight
-    holds for features of any scale. A module that runs
-    several times, in a loop, is mixed each time with what the parent's
-    returned that time.
+    last site (``parent_head``), the ``hint`` that draws the child's
+    features to the parent's :math:`z_l`, into which no gradient flows, and
+    the divergence of the child's class probabilities from its parent's
+    (``logits``), as :class:`mmhkt.methods.KD` has it. The hint is divided by
+    the mean power of the parent's features over the last batches, so that its
+    weight holds for features of any scale. A module that runs several times,
+    in a loop, is mixed each time with what the parent's returned that time.
 
     **The default is not the paper's**, which has no hints, a gate at the
     head and the sum of the first three terms (``as_published=True``), and
     whose child leans on its parent. Near to it and without that harm is
-    :class:`mmhkt.methods.GatedHKT`. By default
+    :class:`mmhkt.methods.GatedHKT`. By default there are two times. In the
+    first 30 % of the training the child is **raised**:
 
     - the mixture is that of all stages, :math:`m = q + \lambda (v - q)`,
-      with an intensity :math:`\lambda` that is weaned, 1 at first and 0
-      from 70 % of the training on;
-    - the hints, of weight 100, ask each stage to make what it inherits;
-    - the mixture's loss, which weaning turns into the child's own, is the
-      only other one, so that a step takes one pass of the child.
+      with an intensity :math:`\lambda` that falls from 1 to 0;
+    - the hints, whose weight falls from 100 to 0 with it, ask each stage to
+      make what it inherits;
+    - the gradients are bounded relative to the weights, so that the learning
+      rate that suits the child alone is survived, whatever it is.
 
     Every stage is at first given the parent's feature as input and the
     parent's next one as target, so that all stages learn at once, each a task
@@ -56,6 +61,12 @@ class HKT(Method):
     then joins the stages to one network. Related are blockwise supervision
     (`DNA <https://arxiv.org/abs/1911.13053>`_) and the replacement of modules
     one by one (`BERT-of-Theseus <https://arxiv.org/abs/2002.02925>`_).
+
+    From then on it is on its own and only **taught**: a child that is held to
+    features which it cannot make ends below one without a parent, but the
+    parent's ``logits`` help to the end. They are compared all along, the loss
+    on the mixture turns into the child's own, and nothing of the parent's
+    bounds the child any more. A step always takes one pass of the child.
 
     Where there are hints, :math:`R` is the regression to the parent's
     channels over the last batches, and :math:`v` the feature that it brings
@@ -79,10 +90,18 @@ class HKT(Method):
         judged (str): What the parent's head judges: the ``'mixture'``, or the
             child's ``'own'`` feature. Defaults to ``'mixture'``.
         weights (dict, optional): Of ``native`` (0; it costs a second pass),
-            ``inherited`` (1), ``parent_head`` (0) and ``hint`` (100). Without
-            ``inherited`` the hints are on the child's own features.
+            ``inherited`` (1), ``parent_head`` (0), ``hint`` (100) and
+            ``logits`` (9). Without ``inherited`` the hints are on the child's
+            own features. Where logits cannot be compared, because the
+            parent's classes are others or there are none, the default leaves
+            them out, and the pairing table says so.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
-            ``'weights.<term>'``. Defaults to the weaning.
+            ``'weights.<term>'``. Defaults to the weaning of both intensity
+            and hints over the first 30 % of the training.
+        bound (float, optional): As long as there is a mixture or a hint, how
+            large the gradient of the child may be relative to its weights,
+            both as one norm, see :func:`mmhkt.inheritance.bound_gradients`.
+            None bounds nothing. Defaults to 0.2.
         as_published (bool): Whether what the settings above leave open is
             the paper's, :attr:`published`. Defaults to False.
         sees (str, optional): Which features are compared and judged where
@@ -92,13 +111,15 @@ class HKT(Method):
     default_sites = 'stages'
     default_attention: Dict[str, Any] = dict(mode='static', intensity=1.0)
     default_weights = dict(
-        native=0.0, inherited=1.0, parent_head=0.0, hint=100.0)
-    default_schedule = (dict(
-        knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )
+        native=0.0, inherited=1.0, parent_head=0.0, hint=100.0, logits=9.0)
+    default_schedule = tuple(
+        dict(knob=knob, rule='linear', start=1.0, stop=0.0, end=0.3)
+        for knob in ('intensity', 'weights.hint'))
     published: Dict[str, Any] = dict(
         sites='head',
         attention=dict(mode='gate', gate_gradient=True),
-        weights=dict(native=1.0, inherited=1.0, parent_head=1.0, hint=0.0),
+        weights=dict(
+            native=1.0, inherited=1.0, parent_head=1.0, hint=0.0, logits=0.0),
         schedule=())
 
     def __init__(self,
@@ -108,6 +129,7 @@ class HKT(Method):
                  judged: str = 'mixture',
                  weights: Optional[Dict[str, float]] = None,
                  schedule: Optional[Sequence[dict]] = None,
+                 bound: Optional[float] = 0.2,
                  as_published: bool = False,
                  sees: Optional[str] = None):
         default_attention = self.default_attention
@@ -126,7 +148,15 @@ class HKT(Method):
             **default_attention,
             **(attention or {})
         }
+        if bound is not None and not 0 < bound < math.inf:
+            raise ValueError('The bound of HKT must be a positive number or '
+                             f'None, but got {bound!r}.')
+        self.bound = bound
+        # Whether logits are left out where they cannot be compared.
+        self.logits_typed = 'logits' in (weights or {})
+        self.left_out = ''
         self.mixtures = nn.ModuleList()
+        self.teacher = KD(temperature=2.0, standardise=True, sees=sees)
         # Of each site the last step's hint, for the logs.
         self.errors: List[Tensor] = []
 
@@ -134,12 +164,14 @@ class HKT(Method):
                 parent: Extraction) -> None:
         _check_child_sites(sites, child.dissection)
         wanted = {term: weight > 0 for term, weight in self.weights.items()}
-        if not (wanted['parent_head'] or wanted['inherited']
-                or wanted['hint']):
+        if not any(wanted[term] for term in wanted if term != 'native'):
             raise ValueError(
                 f'{type(self).__name__} with neither "inherited" nor '
-                '"parent_head" nor "hint" inherits nothing; give one of them '
-                "a weight, or use method=dict(type='mmhkt.Alone').")
+                '"parent_head" nor "hint" nor "logits" inherits nothing; give '
+                "one of them a weight, or use method=dict(type='mmhkt.Alone')."
+            )
+        if wanted['logits']:
+            self._compare_logits(child, parent)
         # A later site's mixture replaces whatever an earlier one led to.
         last = list(dict.fromkeys(site.parent for site in sites))
         if len(last) > 1:
@@ -176,6 +208,21 @@ class HKT(Method):
         self.reruns = 'head' if (
             child.head_site is not None and first == child.dissection.split(
                 child.head_site)[0]) else f'child from {first}'
+
+    def _compare_logits(self, child: Extraction, parent: Extraction) -> None:
+        try:
+            self.teacher.connect(
+                find_sites('logits', child, parent), child, parent)
+        except ValueError as error:
+            if self.logits_typed:
+                raise
+            self.weights['logits'] = 0.0
+            self.left_out = str(error)
+
+    def notes(self) -> List[str]:
+        if not self.left_out:
+            return []
+        return [f'{self.name} leaves the logits out: {self.left_out}']
 
     def describe(self) -> List[Dict[str, Any]]:
         return [
@@ -214,7 +261,13 @@ class HKT(Method):
 
     def active(self) -> bool:
         return self.mixes() or any(
-            self.weight(term) > 0 for term in ('hint', 'parent_head'))
+            self.weight(term) > 0
+            for term in ('hint', 'parent_head', 'logits'))
+
+    def bounds(self) -> Optional[float]:
+        if self.mixes() or self.weight('hint') > 0:
+            return self.bound
+        return None
 
     def statistics(self) -> Dict[str, Tensor]:
         statistics = {}
@@ -233,7 +286,7 @@ class HKT(Method):
     def forward(self, step: Step) -> Dict[str, Tensor]:
         inheritance = Inheriting(self, step)
         losses = {}
-        for term in ('inherited', 'hint', 'parent_head'):
+        for term in ('inherited', 'hint', 'parent_head', 'logits'):
             if self.weight(term) > 0:
                 found = getattr(self, term)(step, inheritance)
                 losses.update(self.weighted(term, found))
@@ -265,6 +318,11 @@ class HKT(Method):
                 for call in range(self.calls[i])
             ]
         return step.judged(f'{self.name}.parent_head', given)
+
+    def logits(self, step: Step, at: Inheriting) -> Dict[str, Tensor]:
+        """How far the child's class probabilities are from its parent's."""
+        found = self.teacher.compare(step, ['distillation'])
+        return dict(loss=found['distillation'])
 
 
 def _check_child_sites(sites: List[Site], child: Dissection) -> None:

@@ -22,10 +22,13 @@ class LePoKet(HKT):
 
     default_sites = 'head'
     default_weights = dict(
-        native=0.5, inherited=0.5, parent_head=0.0, hint=0.0)
+        native=0.5, inherited=0.5, parent_head=0.0, hint=0.0, logits=0.0)
     default_attention = dict(mode='learnable')
+    default_schedule = (dict(
+        knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )
     published = dict(
         sites='head',
         attention=dict(mode='learnable', gate_gradient=True),
-        weights=dict(native=0.0, inherited=1.0, parent_head=0.0, hint=0.0),
+        weights=dict(
+            native=0.0, inherited=1.0, parent_head=0.0, hint=0.0, logits=0.0),
         schedule=())

@@ -5,9 +5,10 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from mmhkt.inheritance import (Dissection, Extraction, find_sites,
-                               watched_checkpoints)
+from mmhkt.inheritance import (Dissection, Extraction, bound_gradients,
+                               find_sites, watched_checkpoints)
 from mmhkt.methods import Method, Step
 from .parent import Parent
 from .tasks import Task, task_of
@@ -152,6 +153,20 @@ class Inheritance(BaseModel):
         """The child's own: the sum that is minimised, and what is logged."""
         return self.child.parse_losses(losses)
 
+    def bound(self, optimiser: Optimizer) -> None:
+        """Bound the child's gradients, if a method asks for that now.
+
+        Args:
+            optimiser (Optimizer): That is about to make its step.
+        """
+        ratios = [r for r in (m.bounds() for m in self.methods) if r]
+        if ratios:
+            # A fused optimiser divides by the scaler's factor itself.
+            scale = getattr(optimiser, 'grad_scale', None)
+            bound_gradients(
+                list(self.child.parameters()), min(ratios),
+                1.0 if scale is None else scale)
+
     def transfer_parameters(self) -> List[nn.Parameter]:
         """What only training needs."""
         return list(self.methods.parameters())
@@ -181,6 +196,7 @@ class Inheritance(BaseModel):
                 # Its pass is the child's one.
                 reruns = ['nothing'] if rows else []
             notes += [f'{method.name} runs once more: {r}' for r in reruns]
+            notes += method.notes()
         extra = sum(p.numel() for p in self.transfer_parameters())
         notes.append(f'learned in training only: {extra:,} parameters')
         if self.parent is not None:

@@ -94,6 +94,7 @@ def test_a_weaned_mixture_is_not_computed(make, monkeypatch):
     model.methods[0].turn('intensity', 0.0)
     model.methods[0].turn('weights.hint', 0.0)
     model.methods[0].turn('weights.parent_head', 0.0)
+    model.methods[0].turn('weights.logits', 0.0)
     RUNS.clear()
     model.parent.network.backbone.stage0.bn.bias.data[:] = math.inf
     losses = losses_of(model)

@@ -108,7 +108,8 @@ def test_regressions_learn_on_while_something_is_mixed_by_them():
     losses = losses_of(model)
     assert 'hkt.hint.loss' not in losses
     assert not torch.equal(before, cross())
-    # With neither there is nothing to be computed.
+    # With neither, and no logits, there is nothing to be computed.
+    method.turn('weights.logits', 0.)
     method.turn('intensity', 0.)
     before = cross()
     RUNS.clear()
@@ -167,6 +168,7 @@ def test_weaned_it_is_the_child_alone():
     alone.child.load_state_dict(model.child.state_dict())
     method = model.methods[0]
     method.turn('intensity', 0.0)
+    method.turn('weights.logits', 0.0)
     found, native = losses_of(model), losses_of(alone)
     assert torch.equal(found['hkt.inherited.loss'], native['native.loss'])
     assert same(model.child.state_dict(), alone.child.state_dict())
@@ -183,8 +185,8 @@ def test_terms_of_weight_zero_cost_nothing():
     assert 'hkt.hint.loss' not in losses_of(model)
     model = stages_model(HKT(weights=dict(native=1)))
     method = model.methods[0]
-    method.turn('weights.inherited', 0.)
-    method.turn('weights.hint', 0.)
+    for term in ('inherited', 'hint', 'logits'):
+        method.turn(f'weights.{term}', 0.)
     assert list(k for k in losses_of(model) if 'loss' in k) == ['native.loss']
     assert not any(n.startswith('error') for n in method.statistics())
 
@@ -193,7 +195,7 @@ def test_without_a_mixture_the_hints_are_on_the_childs_own_features():
     unmixed = stages_model(HKT(attention=dict(intensity=0.0))).eval()
     own = stages_model(
         HKT(attention=dict(mode='learnable'),
-            weights=dict(native=1, inherited=0))).eval()
+            weights=dict(native=1, inherited=0, logits=0))).eval()
     own.child.load_state_dict(unmixed.child.state_dict())
     own.methods[0].load_state_dict(
         unmixed.methods[0].state_dict(), strict=False)
@@ -232,9 +234,10 @@ def test_defaults():
     method = METHODS.build(dict(type='mmhkt.HKT'))
     assert method.sites_wanted == 'stages'
     assert method.weights == dict(
-        native=0, inherited=1, parent_head=0, hint=100)
+        native=0, inherited=1, parent_head=0, hint=100, logits=9)
     assert method.schedule == [
-        dict(knob='intensity', rule='linear', start=1., stop=0., end=0.7)
+        dict(knob=knob, rule='linear', start=1., stop=0., end=0.3)
+        for knob in ('intensity', 'weights.hint')
     ]
     stages_model(method)
     attention = method.mixtures[0].attention
@@ -244,7 +247,8 @@ def test_defaults():
 
 def test_hkt_as_the_paper_has_it():
     method = HKT(as_published=True)
-    assert method.weights == dict(native=1, inherited=1, parent_head=1, hint=0)
+    assert method.weights == dict(
+        native=1, inherited=1, parent_head=1, hint=0, logits=0)
     assert method.schedule == [] and method.sites_wanted == 'head'
     stages_model(method)
     attention = method.mixtures[0].attention
@@ -258,6 +262,7 @@ def test_hkt_as_the_paper_has_it():
         weights=dict(parent_head=0),
         attention=dict(gate_gradient=False),
         schedule=[dict(knob='intensity')])
-    assert mixed.weights == dict(native=1, inherited=1, parent_head=0, hint=0)
+    assert mixed.weights == dict(
+        native=1, inherited=1, parent_head=0, hint=0, logits=0)
     assert mixed.sites_wanted == 'stages' and len(mixed.schedule) == 1
     assert not mixed.attention['gate_gradient']

@@ -1,0 +1,42 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+from typing import Sequence
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def bound_gradients(parameters: Sequence[nn.Parameter],
+                    ratio: float,
+                    scale: float = 1.0) -> None:
+    r"""Shrink gradients that are large beside what they change.
+
+    With the norms over all parameters, a gradient :math:`g` of weights
+    :math:`w` becomes
+
+    .. math:: g \min(1, \rho \lVert w \rVert / \lVert g \rVert),
+
+    gradient clipping at a norm that is relative to that of the weights. It
+    asks for no figure that depends on the network: weights behind a batch
+    norm get gradients that are the smaller the larger they are, and a step
+    counts by how far it turns them. The host does not wait.
+
+    Args:
+        parameters (Sequence[Parameter]): Those without a gradient are
+            skipped.
+        ratio (float): :math:`\rho`.
+        scale (float): What the gradients have been multiplied by, as a
+            gradient scaler does. Defaults to 1.
+    """
+    changed = [p for p in parameters if p.grad is not None]
+    if not changed:
+        return
+    gradients = [p.grad for p in changed]
+    own, steep = (_norm(values) for values in (changed, gradients))
+    factor = (ratio * scale * own / steep).clamp_max(1.0)
+    torch._foreach_mul_(gradients, factor)
+
+
+def _norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    norms = torch._foreach_norm(list(tensors), dtype=torch.float32)
+    return torch.linalg.vector_norm(torch.stack(norms))
