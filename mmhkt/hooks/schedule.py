@@ -27,7 +27,8 @@ class Schedule:
         unit (str): In what ``begin`` and ``end`` count: ``'run'`` (0 to 1),
             ``'epoch'`` or ``'iter'``. Defaults to ``'run'``.
         sites (Sequence[int], optional): Of which sites, by their number in
-            the pairing table; of ``intensity`` only. Defaults to None, all.
+            the pairing table, from the end where it is negative; of knobs
+            that belong to a site. Defaults to None, all.
 
     Of several schedules of one knob the last that has begun holds, so that a
     warm-up followed by weaning is two of them; sites that begin one after
@@ -43,14 +44,19 @@ class Schedule:
     sites: Optional[Sequence[int]] = None
 
     @classmethod
-    def from_cfg(cls, cfg: dict, knobs: Sequence[str],
-                 method: str) -> 'Schedule':
+    def from_cfg(cls,
+                 cfg: dict,
+                 knobs: Sequence[str],
+                 method: str,
+                 site_knobs: Sequence[str] = ()) -> 'Schedule':
         """Build and check.
 
         Args:
             cfg (dict): The attributes.
             knobs (Sequence[str]): What the method lets be turned.
             method (str): Its name, for errors.
+            site_knobs (Sequence[str]): Those that belong to a site. Defaults
+                to none.
 
         Raises:
             ValueError: If a setting is unknown or impossible.
@@ -72,10 +78,11 @@ class Schedule:
                 raise ValueError(
                     f'The {name} of a schedule of {method} must be a fraction '
                     f'of 0 or more, but got {getattr(schedule, name)}.')
-        if schedule.sites is not None and schedule.knob != 'intensity':
+        if schedule.sites is not None and schedule.knob not in site_knobs:
             raise ValueError(
                 f'A schedule of {method} turns "{schedule.knob}" for some '
-                'sites, but only "intensity" belongs to a site.')
+                'sites, but what belongs to a site is only '
+                f'{", ".join(site_knobs) or "nothing"}.')
         if schedule.end is not None and schedule.end < schedule.begin:
             raise ValueError(f'A schedule of {method} ends at {schedule.end}, '
                              f'before it begins at {schedule.begin}.')

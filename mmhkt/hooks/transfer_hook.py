@@ -53,15 +53,17 @@ class Knobs:
         for method in self._methods:
             name = type(method).__name__
             schedules = [
-                Schedule.from_cfg(cfg, method.knobs(), name)
+                Schedule.from_cfg(cfg, method.knobs(), name,
+                                  method.site_knobs)
                 for cfg in method.schedule
             ]
             for schedule in schedules:
                 for site in schedule.sites or ():
-                    if not 0 <= site < len(method.sites):
+                    count = len(method.sites)
+                    if not -count <= site < count:
                         raise ValueError(
                             f'A schedule of {name} is for site {site}, but '
-                            f'there are {len(method.sites)} (from 0 on).')
+                            f'there are {count} (from 0 on).')
             self._schedules.append(schedules)
 
     def units(self) -> Set[str]:

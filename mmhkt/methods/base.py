@@ -46,6 +46,8 @@ class Method(BaseModule, metaclass=ABCMeta):
     # 'native' is the child's own loss, computed whatever the method is.
     default_weights: Dict[str, float] = dict(native=1.0)
     default_schedule: Sequence[dict] = ()
+    # Those of the knobs that can be turned for some sites.
+    site_knobs: Sequence[str] = ()
 
     def __init__(self,
                  sites=None,
@@ -118,7 +120,8 @@ class Method(BaseModule, metaclass=ABCMeta):
         Args:
             knob (str): One of :meth:`knobs`.
             factor (float): The fraction.
-            sites (Sequence[int], optional): For which sites, by number.
+            sites (Sequence[int], optional): For which sites, by number or,
+                negative, from the end; of :attr:`site_knobs`.
                 Defaults to None, all.
         """
         self.factors[knob.split('.', 1)[1]] = factor

@@ -112,6 +112,7 @@ class HKT(Method):
     default_attention: Dict[str, Any] = dict(mode='static', intensity=1.0)
     default_weights = dict(
         native=0.0, inherited=1.0, parent_head=0.0, hint=100.0, logits=9.0)
+    site_knobs = ('intensity', 'weights.hint')
     default_schedule = tuple(
         dict(knob=knob, rule='linear', start=1.0, stop=0.0, end=0.3)
         for knob in ('intensity', 'weights.hint'))
@@ -157,8 +158,10 @@ class HKT(Method):
         self.left_out = ''
         self.mixtures = nn.ModuleList()
         self.teacher = KD(temperature=2.0, standardise=True, sees=sees)
-        # Of each site the last step's hint, for the logs.
-        self.errors: List[Tensor] = []
+        # Of each site: the hint's share of its weight, by the schedule, and
+        # the last step's hint, for the logs.
+        self.hint_factors: List[float] = []
+        self.errors: Dict[int, Tensor] = {}
 
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Extraction) -> None:
@@ -184,6 +187,7 @@ class HKT(Method):
         self.calls = [
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
+        self.hint_factors = [1.0] * len(sites)
         self.judged_sites: List[int] = []
         if wanted['parent_head']:
             _check_classes(child, parent)
@@ -241,11 +245,19 @@ class HKT(Method):
              knob: str,
              factor: float,
              sites: Optional[Sequence[int]] = None) -> None:
-        if knob != 'intensity':
+        if knob not in self.site_knobs:
             return super().turn(knob, factor)
-        for i, mixture in enumerate(self.mixtures):
-            if mixture.attention and (sites is None or i in sites):
-                mixture.attention.factor = factor
+        count = len(self.sites)
+        for i in range(count) if sites is None else sites:
+            if knob == 'weights.hint':
+                self.hint_factors[i] = factor
+            elif self.mixtures[i].attention:
+                self.mixtures[i].attention.factor = factor
+        self.factors['hint'] = max(self.hint_factors, default=1.0)
+
+    def hints(self, i: int) -> bool:
+        """Whether the child's feature at site i is hinted now."""
+        return self.weights['hint'] * self.hint_factors[i] > 0
 
     def weaned(self) -> bool:
         """Whether every mixture is, for now, the child's own feature."""
@@ -279,8 +291,8 @@ class HKT(Method):
                 attention.intensity.detach() * attention.factor)
             for name, value in attention.last.items():
                 statistics[f'{name}.{site.child}'] = value
-        for site, error in zip(self.sites, self.errors):
-            statistics[f'error.{site.child}'] = error
+        for i, error in self.errors.items():
+            statistics[f'error.{self.sites[i].child}'] = error
         return statistics
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
@@ -299,12 +311,15 @@ class HKT(Method):
 
     def hint(self, step: Step, at: Inheriting) -> Dict[str, Tensor]:
         """How far the child is from its parent's features, over all sites."""
-        hints = [
-            torch.stack([at.hint(i, call) for call in range(calls)]).mean()
-            for i, calls in enumerate(self.calls)
-        ]
-        self.errors = [hint.detach() for hint in hints]
-        return dict(loss=sum(hints))
+        hints = {
+            i: torch.stack([at.hint(i, call) for call in range(calls)]).mean()
+            for i, calls in enumerate(self.calls) if self.hints(i)
+        }
+        self.errors = {i: hint.detach() for i, hint in hints.items()}
+        # Weighted by the largest of the factors, as a whole.
+        return dict(
+            loss=sum(self.hint_factors[i] / self.factors['hint'] * hint
+                     for i, hint in hints.items()))
 
     def parent_head(self, step: Step, at: Inheriting) -> Dict[str, Tensor]:
         """The child's losses of what the parent's head makes of mixtures."""

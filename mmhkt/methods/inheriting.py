@@ -53,6 +53,6 @@ class Inheriting:
     def _meet(self, i: int, q: Tensor) -> Tensor:
         z = self._step.parent_feature(self._method.sites[i].parent,
                                       len(self._met[i]))
-        hint = self._method.weight('hint') > 0
-        self._met[i].append(self._method.mixtures[i](q, z, hint))
+        self._met[i].append(self._method.mixtures[i](q, z,
+                                                     self._method.hints(i)))
         return self._met[i][-1][0]

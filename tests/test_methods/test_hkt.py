@@ -266,3 +266,76 @@ def test_hkt_as_the_paper_has_it():
         native=1, inherited=1, parent_head=0, hint=0, logits=0)
     assert mixed.sites_wanted == 'stages' and len(mixed.schedule) == 1
     assert not mixed.attention['gate_gradient']
+
+
+def test_hints_are_turned_site_by_site():
+    model = stages_model(HKT()).eval()
+    whole = losses_of(model)['hkt.hint.loss']
+    method = model.methods[0]
+    assert method.site_knobs == ('intensity', 'weights.hint')
+    errors = method.errors
+    assert sum(errors.values()).item() * 100 == pytest.approx(whole.item())
+    # The regressions of the batches before are those of the next batch, so
+    # that it is told by the same errors, measured anew.
+    method.turn('weights.hint', 0.0)
+    method.turn('weights.hint', 0.05, [-1])
+    assert [method.hints(i) for i in range(3)] == [False, False, True]
+    found = losses_of(model)['hkt.hint.loss']
+    assert list(method.errors) == [2]
+    assert found.item() == pytest.approx(5 * method.errors[2].item())
+    method.turn('weights.hint', 0.1, [0])
+    found = losses_of(model)['hkt.hint.loss'].item()
+    assert found == pytest.approx(10 * method.errors[0].item() +
+                                  5 * method.errors[2].item())
+    method.turn('weights.hint', 0.0)
+    assert 'hkt.hint.loss' not in losses_of(model)
+
+
+def test_logits_by_hand():
+    """Standardised, at a temperature of 2, of the pass that there is."""
+    model = stages_model(HKT()).eval()
+    found = losses_of(model)['hkt.logits.loss']
+    method = model.methods[0]
+    method.turn('weights.hint', 0.0)
+    method.turn('intensity', 0.0)
+    found = losses_of(model)['hkt.logits.loss'].item()
+    q, z = (network(IMAGES) for network in (model.child,
+                                            model.parent.network))
+    q, z = ((v - v.mean(1, keepdim=True)) / v.std(1, keepdim=True) / 2
+            for v in (q, z))
+    p = z.softmax(1)
+    expected = 4 * (p * (z.log_softmax(1) - q.log_softmax(1))).sum(1).mean()
+    weight = method.weights['logits']
+    assert found == pytest.approx(weight * expected.item(), rel=1e-5)
+
+
+def test_logits_of_other_classes_are_left_out_aloud():
+    model = stages_model(HKT(), classes=(5, 7))
+    assert 'hkt.logits.loss' not in losses_of(model)
+    caption = model.pairing().caption
+    assert 'hkt leaves the logits out: The parent has 7 classes' in caption
+    # Typed, they are wanted.
+    with pytest.raises(ValueError, match='The parent has 7 classes'):
+        stages_model(HKT(weights=dict(logits=1.0)), classes=(5, 7))
+
+
+def test_gradients_are_bounded_while_something_is_inherited():
+    model = stages_model(HKT())
+    method = model.methods[0]
+    assert method.bounds() == 0.2
+    optimiser = torch.optim.SGD(model.child.parameters(), 0.1)
+    for p in model.child.parameters():
+        p.grad = torch.full_like(p, 1e3)
+    model.bound(optimiser)
+    norms = [
+        torch.cat([t.flatten() for t in of]).norm()
+        for of in ([p.grad for p in model.child.parameters()],
+                   [p.data for p in model.child.parameters()])
+    ]
+    assert norms[0].item() == pytest.approx(0.2 * norms[1].item(), rel=1e-5)
+    method.turn('weights.hint', 0.0)
+    method.turn('intensity', 0.0)
+    assert method.bounds() is None
+    assert HKT(bound=None).bound is None
+    with pytest.raises(ValueError, match='bound of HKT must be a positive'):
+        HKT(bound=0)
