@@ -30,6 +30,12 @@ class Schedule:
             the pairing table, from the end where it is negative; of knobs
             that belong to a site. Defaults to None, all.
 
+        least_iters (int): Iterations from ``begin`` to ``end`` at least: what
+            takes a number of steps needs a larger part of a short run.
+            Defaults to 0.
+        latest (float): Fraction of the run by which ``end`` is reached even
+            so. Defaults to 1.
+
     Of several schedules of one knob the last that has begun holds, so that a
     warm-up followed by weaning is two of them; sites that begin one after
     another make a transfer of several stages.
@@ -42,6 +48,8 @@ class Schedule:
     end: Optional[float] = None
     unit: str = 'run'
     sites: Optional[Sequence[int]] = None
+    least_iters: int = 0
+    latest: float = 1.0
 
     @classmethod
     def from_cfg(cls,
@@ -83,6 +91,11 @@ class Schedule:
                 f'A schedule of {method} turns "{schedule.knob}" for some '
                 'sites, but what belongs to a site is only '
                 f'{", ".join(site_knobs) or "nothing"}.')
+        if schedule.least_iters < 0 or not 0 < schedule.latest <= 1:
+            raise ValueError(
+                f'A schedule of {method} takes a number of least_iters of 0 '
+                'or more and a fraction above 0 and at most 1 as latest, but '
+                f'got {schedule.least_iters} and {schedule.latest}.')
         if schedule.end is not None and schedule.end < schedule.begin:
             raise ValueError(f'A schedule of {method} ends at {schedule.end}, '
                              f'before it begins at {schedule.begin}.')
@@ -107,6 +120,10 @@ class Schedule:
         scale = dict(run=max_iters, epoch=iters_per_epoch, iter=1)[self.unit]
         begin = self.begin * scale
         end = max_iters if self.end is None else self.end * scale
+        if end < begin + self.least_iters:
+            # Neither earlier than it was to be.
+            end = max(
+                end, min(begin + self.least_iters, self.latest * max_iters))
         if iteration < begin:
             return None
         if self.rule == 'constant':

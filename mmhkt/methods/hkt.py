@@ -43,13 +43,15 @@ class HKT(Method):
     **The default is not the paper's**, which has no hints, a gate at the
     head and the sum of the first three terms (``as_published=True``), and
     whose child leans on its parent. Near to it and without that harm is
-    :class:`mmhkt.methods.GatedHKT`. By default there are two times. In the
-    first 30 % of the training the child is **raised**:
+    :class:`mmhkt.methods.GatedHKT`. By default there are two times. At first,
+    for 30 % of the training or 1,500 iterations if these are more, the child
+    is **raised**:
 
     - the mixture is that of all stages, :math:`m = q + \lambda (v - q)`,
-      with an intensity :math:`\lambda` that falls from 1 to 0;
-    - the hints, whose weight falls from 100 to 0 with it, ask each stage to
-      make what it inherits;
+      with an intensity :math:`\lambda` that falls from 1 to 0, which it
+      reaches by 70 % of the training at the latest;
+    - the hints, whose weight falls from 100 to 0 in that time, ask each stage
+      to make what it inherits;
     - the gradients are bounded relative to the weights, so that the learning
       rate that suits the child alone is survived, whatever it is.
 
@@ -97,7 +99,7 @@ class HKT(Method):
             them out, and the pairing table says so.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
             ``'weights.<term>'``. Defaults to the weaning of both intensity
-            and hints over the first 30 % of the training.
+            and hints.
         bound (float, optional): As long as there is a mixture or a hint, how
             large the gradient of the child may be relative to its weights,
             both as one norm, see :func:`mmhkt.inheritance.bound_gradients`.
@@ -114,8 +116,8 @@ class HKT(Method):
         native=0.0, inherited=1.0, parent_head=0.0, hint=100.0, logits=9.0)
     site_knobs = ('intensity', 'weights.hint')
     default_schedule = tuple(
-        dict(knob=knob, rule='linear', start=1.0, stop=0.0, end=0.3)
-        for knob in ('intensity', 'weights.hint'))
+        dict(knob=knob, stop=0.0, end=0.3, least_iters=1500, latest=latest)
+        for knob, latest in (('intensity', 0.7), ('weights.hint', 1.0)))
     published: Dict[str, Any] = dict(
         sites='head',
         attention=dict(mode='gate', gate_gradient=True),

@@ -15,7 +15,8 @@ RUN = (200, 20)
 
 
 def schedule(knob='intensity', **cfg):
-    return Schedule.from_cfg(dict(knob=knob, **cfg), KNOBS, 'HKT')
+    return Schedule.from_cfg(
+        dict(knob=knob, **cfg), KNOBS, 'HKT', site_knobs=('intensity', ))
 
 
 def factors(found, *iterations):
@@ -46,6 +47,23 @@ def test_cosine():
     # 120 iterations; cos(pi / 3) = 1 / 2
     assert factors(found, 40, 60, 80, 120,
                    160) == pytest.approx([2.5, 3., 3.5, 4., 4.])
+
+
+def test_a_short_run_takes_a_larger_part():
+    found = schedule(end=0.25, least_iters=100)  # not by iteration 50
+    assert factors(found, 0, 50, 75, 100, 150) == [1, 0.5, 0.25, 0, 0]
+    # By 140 even if that is fewer than wanted.
+    found = schedule(end=0.25, least_iters=1000, latest=0.7)
+    assert factors(found, 0, 70, 140) == [1, 0.5, 0]
+    # A long run keeps its fraction, as does an end that is later.
+    assert factors(schedule(end=0.25, least_iters=50), 25) == [0.5]
+    assert factors(
+        schedule(end=0.8, least_iters=1000, latest=0.7), 80) == [0.5]
+    found = schedule(begin=0.5, end=0.5, least_iters=20)
+    assert factors(found, 99, 100, 110, 120) == [None, 1, 0.5, 0]
+    for wrong in (dict(least_iters=-1), dict(latest=0.), dict(latest=1.1)):
+        with pytest.raises(ValueError, match='least_iters'):
+            schedule(**wrong)
 
 
 def test_constant():
@@ -103,9 +121,9 @@ def test_every_knob():
 def test_the_methods_own_schedules(method):
     for cfg in method.schedule:
         found = Schedule.from_cfg(cfg, method.knobs(), 'it')
-        # weaned at 70 % of the run
-        assert factors(found, 0, 70, 139, 140,
-                       199) == pytest.approx([1, 0.5, 1 / 140, 0, 0])
+        end = 200 if found.knob == 'weights.hint' else 140
+        assert factors(found, 0, end // 2, end - 1, end,
+                       500) == pytest.approx([1, 0.5, 1 / end, 0, 0])
 
 
 @pytest.mark.parametrize('cfg, words', [
@@ -184,7 +202,7 @@ def test_iterations_are_those_of_the_present_epochs():
 class Method:
     """Notes what is turned."""
     schedule = [dict(knob='intensity'), dict(knob='weights.native', start=0)]
-    sites = ()
+    sites = site_knobs = ()
 
     def __init__(self):
         self.turned = []

@@ -46,8 +46,8 @@ def test_trains_resumes_and_leaves_a_plain_child(tmp_path, method):
     assert bool(mine) == (method != 'mmhkt.Alone')
     for name in mine:
         values = logged[name].data[0]
-        # A warm-up may begin, and a weaning end, with nothing.
-        assert len(values) >= 3 and torch.tensor(values).isfinite().all()
+        # A warm-up may begin with nothing.
+        assert len(values) >= 7 and torch.tensor(values).isfinite().all()
 
     cut = tmp_path / 'cut'
     cut_off(whole, cut, 'epoch_2.pth')

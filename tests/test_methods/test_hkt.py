@@ -236,8 +236,8 @@ def test_defaults():
     assert method.weights == dict(
         native=0, inherited=1, parent_head=0, hint=100, logits=9)
     assert method.schedule == [
-        dict(knob=knob, rule='linear', start=1., stop=0., end=0.3)
-        for knob in ('intensity', 'weights.hint')
+        dict(knob=knob, stop=0., end=0.3, least_iters=1500, latest=latest)
+        for knob, latest in (('intensity', 0.7), ('weights.hint', 1.))
     ]
     stages_model(method)
     attention = method.mixtures[0].attention
