@@ -289,7 +289,7 @@ def test_as_published_switches_off_what_is_ours():
              'lepoket-as-published_resnet110_resnet20_200e_cifar10.py').method)
     assert lepoket.attention['gate_gradient'] and lepoket.schedule == []
     assert lepoket.weights == dict(
-        native=0, inherited=1, parent_head=0, hint=0)
+        native=0, inherited=1, parent_head=0, hint=0, logits=0)
 
 
 @pytest.mark.parametrize('name', WITH_PARENT)

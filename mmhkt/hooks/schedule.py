@@ -122,8 +122,8 @@ class Schedule:
         end = max_iters if self.end is None else self.end * scale
         if end < begin + self.least_iters:
             # Neither earlier than it was to be.
-            end = max(
-                end, min(begin + self.least_iters, self.latest * max_iters))
+            end = max(end,
+                      min(begin + self.least_iters, self.latest * max_iters))
         if iteration < begin:
             return None
         if self.rule == 'constant':

@@ -53,8 +53,7 @@ class Knobs:
         for method in self._methods:
             name = type(method).__name__
             schedules = [
-                Schedule.from_cfg(cfg, method.knobs(), name,
-                                  method.site_knobs)
+                Schedule.from_cfg(cfg, method.knobs(), name, method.site_knobs)
                 for cfg in method.schedule
             ]
             for schedule in schedules:

@@ -57,8 +57,8 @@ def test_a_short_run_takes_a_larger_part():
     assert factors(found, 0, 70, 140) == [1, 0.5, 0]
     # A long run keeps its fraction, as does an end that is later.
     assert factors(schedule(end=0.25, least_iters=50), 25) == [0.5]
-    assert factors(
-        schedule(end=0.8, least_iters=1000, latest=0.7), 80) == [0.5]
+    assert factors(schedule(end=0.8, least_iters=1000, latest=0.7),
+                   80) == [0.5]
     found = schedule(begin=0.5, end=0.5, least_iters=20)
     assert factors(found, 99, 100, 110, 120) == [None, 1, 0.5, 0]
     for wrong in (dict(least_iters=-1), dict(latest=0.), dict(latest=1.1)):

@@ -188,7 +188,7 @@ def test_a_term_scheduled_to_zero_costs_nothing_either():
     method = model.methods[0]
     assert method.knobs() == [
         'intensity', 'weights.native', 'weights.inherited',
-        'weights.parent_head', 'weights.hint'
+        'weights.parent_head', 'weights.hint', 'weights.logits'
     ]
     method.turn('weights.inherited', 0.)
     assert 'gatedhkt.inherited.loss' not in losses_of(model)
@@ -460,7 +460,10 @@ def test_a_site_that_cannot_be_aligned():
 def test_defaults():
     method = METHODS.build(dict(type='mmhkt.GatedHKT'))
     assert type(method) is GatedHKT and method.name == 'gatedhkt'
-    assert method.weights == {**dict.fromkeys(TERMS, 1 / 3), 'hint': 0}
+    assert method.weights == {
+        **dict.fromkeys(TERMS, 1 / 3), 'hint': 0,
+        'logits': 0
+    }
     assert method.schedule == [] and method.sites_wanted == 'head'
     stages_model(method)
     attention = method.mixtures[0].attention

@@ -299,8 +299,7 @@ def test_logits_by_hand():
     method.turn('weights.hint', 0.0)
     method.turn('intensity', 0.0)
     found = losses_of(model)['hkt.logits.loss'].item()
-    q, z = (network(IMAGES) for network in (model.child,
-                                            model.parent.network))
+    q, z = (network(IMAGES) for network in (model.child, model.parent.network))
     q, z = ((v - v.mean(1, keepdim=True)) / v.std(1, keepdim=True) / 2
             for v in (q, z))
     p = z.softmax(1)

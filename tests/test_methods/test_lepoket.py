@@ -10,7 +10,7 @@ def test_defaults():
     method = METHODS.build(dict(type='mmhkt.LePoKet'))
     assert type(method) is LePoKet and method.name == 'lepoket'
     assert method.weights == dict(
-        native=0.5, inherited=0.5, parent_head=0, hint=0)
+        native=0.5, inherited=0.5, parent_head=0, hint=0, logits=0)
     assert method.sites_wanted == 'head'
     assert method.schedule == [
         dict(knob='intensity', rule='linear', start=1., stop=0., end=0.7)

@@ -149,8 +149,8 @@ def test_names_of_losses_and_their_sum():
     assert [m.name for m in model.methods] == ['gatedhkt', 'hkt', 'kd0', 'kd1']
     assert [n for n in losses if 'loss' in n] == [
         'native.loss', 'gatedhkt.inherited.loss', 'gatedhkt.parent_head.loss',
-        'hkt.inherited.loss', 'hkt.hint.loss', 'kd0.distillation.loss',
-        'kd1.distillation.loss'
+        'hkt.inherited.loss', 'hkt.hint.loss', 'hkt.logits.loss',
+        'kd0.distillation.loss', 'kd1.distillation.loss'
     ]
     assert {n
             for n in losses if 'accuracy' in n} == {
@@ -216,7 +216,8 @@ class Watching(Method):
     ])
 def test_what_a_method_sees(first, sees, native, own):
     hkt = HKT(
-        attention=dict(intensity=1.0), weights=dict(native=native, hint=0))
+        attention=dict(intensity=1.0),
+        weights=dict(native=native, hint=0, logits=0))
     watching = Watching(sees=sees, weights=dict(native=native))
     methods = (watching, hkt) if first else (hkt, watching)
     model = stages_model(*methods, parent_width=4).eval()
