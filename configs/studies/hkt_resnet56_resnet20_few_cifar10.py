@@ -6,6 +6,20 @@ def hkt(**settings):
     return dict(type='mmhkt.HKT', **settings)
 
 
+def weaned(end, hints=None, **settings):
+    """With an end of its own for the mixture, and one for the hints."""
+    schedule = [dict(knob='intensity', end=end)]
+    if hints is not None:
+        schedule.append(dict(knob='weights.hint', end=hints))
+    return hkt(schedule=schedule, **settings)
+
+
+def before(**settings):
+    """The former default: hints to the end and nothing else."""
+    weights = dict(logits=0, **settings.pop('weights', {}))
+    return weaned(0.7, weights=weights, bound=None, **settings)
+
+
 def dkd():
     return dict(type='mmhkt.DKD', weights=dict(nontarget=2.0))
 
@@ -17,26 +31,47 @@ comparison = dict(
         'mmhkt.Alone',
         'hkt':
         hkt(),
-        # Its weight, and a native loss beside it.
+        # Each of its parts left out.
+        'untaught':
+        hkt(weights=dict(logits=0)),
+        'unbounded':
+        hkt(bound=None),
+        'taught-only':
+        hkt(weights=dict(hint=0), attention=dict(intensity=0.0)),
+        # How long the child is raised.
+        'raised-30':
+        weaned(0.3, 0.3),
+        'raised-70':
+        weaned(0.7, 0.7),
+        'hinted-to-the-end':
+        weaned(0.7),
+        # The former default, and its parts.
+        'before':
+        before(),
         'weight-10':
-        hkt(weights=dict(hint=10)),
+        before(weights=dict(hint=10)),
         'weight-30':
-        hkt(weights=dict(hint=30)),
+        before(weights=dict(hint=30)),
         'weight-300':
-        hkt(weights=dict(hint=300)),
+        before(weights=dict(hint=300)),
         'native':
-        hkt(weights=dict(native=1)),
+        before(weights=dict(native=1)),
         # The mixture half of each, all the time; the child needs a native
         # loss then.
         'half':
-        hkt(attention=dict(intensity=0.5), schedule=[],
-            weights=dict(native=1)),
+        hkt(attention=dict(intensity=0.5),
+            schedule=[],
+            bound=None,
+            weights=dict(native=1, logits=0)),
         # The same errors of the child's own features: nothing is mixed.
         'unmixed':
-        hkt(attention=dict(intensity=0.0), schedule=[]),
+        hkt(attention=dict(intensity=0.0),
+            schedule=[],
+            bound=None,
+            weights=dict(logits=0)),
         # The mixture alone: there are no hints.
         'unhinted':
-        hkt(weights=dict(hint=0)),
+        before(weights=dict(hint=0)),
         # Hints as FitNet has them, with a regressor, at one stage and at all.
         'fitnet':
         'mmhkt.FitNet',
@@ -45,8 +80,8 @@ comparison = dict(
         # With a distiller, of the mixture's logits or of the child's own.
         'dkd':
         dkd(),
-        'hkt+dkd': [hkt(), dkd()],
-        'dkd+hkt': [dkd(), hkt()],
+        'hkt+dkd': [before(), dkd()],
+        'dkd+hkt': [dkd(), before()],
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000])
