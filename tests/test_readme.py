@@ -38,9 +38,8 @@ def test_everything_typed(tmp_path):
     method = METHODS.build(load_config(typed).method)
     assert method.attention == default.attention
     assert method.weights == default.weights
-    assert method.schedule == [
-        dict(begin=0.0, **knob) for knob in default.schedule
-    ]
+    assert method.schedule == default.schedule
+    assert method.bound == default.bound
     found, told = [
         tool('print_pairing.py', path, '--random-parent', '--shape', '32',
              '32').stdout for path in (plain, typed)
