@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mmhkt.inheritance import (Dissection, Extraction, bound_gradients,
                                find_sites, watched_checkpoints)
@@ -91,9 +92,14 @@ class Inheritance(BaseModel):
     def tapped(self) -> Iterator:
         """Put the taps on child and parent: within this it can be trained.
 
-        The plain child is without them before and after.
+        The plain child is without them before and after. Whatever optimiser
+        trains the child, its gradients are bounded where a method asks for
+        that: after a gradient scaler has divided, and before the step.
         """
         with ExitStack() as stack:
+            bounding = register_optimizer_step_pre_hook(
+                lambda optimiser, *_: self._bound(optimiser))
+            stack.callback(bounding.remove)
             stack.enter_context(self._extraction.tapped(self.compile_cfg))
             regions = [self._extraction.tape.regions]
             if self.parent is not None:
@@ -153,19 +159,16 @@ class Inheritance(BaseModel):
         """The child's own: the sum that is minimised, and what is logged."""
         return self.child.parse_losses(losses)
 
-    def bound(self, optimiser: Optimizer) -> None:
-        """Bound the child's gradients, if a method asks for that now.
-
-        Args:
-            optimiser (Optimizer): That is about to make its step.
-        """
+    def _bound(self, optimiser: Optimizer) -> None:
         ratios = [r for r in (m.bounds() for m in self.methods) if r]
-        if ratios:
-            # A fused optimiser divides by the scaler's factor itself.
-            scale = getattr(optimiser, 'grad_scale', None)
-            bound_gradients(
-                list(self.child.parameters()), min(ratios),
-                1.0 if scale is None else scale)
+        if not ratios:
+            return
+        # There may be other networks, with optimisers of their own.
+        trained = {id(p) for g in optimiser.param_groups for p in g['params']}
+        own = [p for p in self.child.parameters() if id(p) in trained]
+        # A fused optimiser divides by the scaler's factor itself.
+        scale = getattr(optimiser, 'grad_scale', None)
+        bound_gradients(own, min(ratios), 1.0 if scale is None else scale)
 
     def transfer_parameters(self) -> List[nn.Parameter]:
         """What only training needs."""

@@ -17,15 +17,8 @@ class _Inherits:
 
     def run(self) -> Any:
         """Launch training."""
-        inheritance = self.runner.inheritance
-        # After a gradient scaler has divided and before the step.
-        handle = self.runner.optim_wrapper.optimizer.register_step_pre_hook(
-            lambda optimiser, *_: inheritance.bound(optimiser))
-        try:
-            with inheritance.tapped():
-                return super().run()
-        finally:
-            handle.remove()
+        with self.runner.inheritance.tapped():
+            return super().run()
 
     def _step(self, number: int, batch: Any) -> None:
         runner = self.runner

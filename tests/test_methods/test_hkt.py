@@ -322,16 +322,29 @@ def test_gradients_are_bounded_while_something_is_inherited():
     model = stages_model(HKT())
     method = model.methods[0]
     assert method.bounds() == 0.2
-    optimiser = torch.optim.SGD(model.child.parameters(), 0.1)
-    for p in model.child.parameters():
-        p.grad = torch.full_like(p, 1e3)
-    model.bound(optimiser)
-    norms = [
-        torch.cat([t.flatten() for t in of]).norm()
-        for of in ([p.grad for p in model.child.parameters()],
-                   [p.data for p in model.child.parameters()])
-    ]
-    assert norms[0].item() == pytest.approx(0.2 * norms[1].item(), rel=1e-5)
+    network = model.child
+    optimiser = torch.optim.SGD(network.parameters(), 1.0)
+
+    def moved(gradient=1e3):
+        """How far a step goes, relative to the weights."""
+        before = torch.cat(
+            [p.detach().flatten() for p in network.parameters()])
+        for p in network.parameters():
+            p.grad = torch.full_like(p, gradient)
+        optimiser.step()
+        after = torch.cat([p.detach().flatten() for p in network.parameters()])
+        return ((after - before).norm() / before.norm()).item()
+
+    with model.tapped():
+        assert moved() == pytest.approx(0.2, rel=1e-4)
+        # What is small stays as it is, and so does another network.
+        assert moved(1e-3) < 0.1
+        network = torch.nn.Linear(3, 3)
+        optimiser = torch.optim.SGD(network.parameters(), 1.0)
+        assert moved() > 100
+    network = model.child
+    optimiser = torch.optim.SGD(network.parameters(), 1.0)
+    assert moved() > 100
     method.turn('weights.hint', 0.0)
     method.turn('intensity', 0.0)
     assert method.bounds() is None
