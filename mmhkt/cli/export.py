@@ -2,9 +2,10 @@
 """Turn a checkpoint of a training run into the plain child.
 
 Written are the weights with the child's config and the data set's metadata,
-and beside that file the config as a `.py` file. Optimiser, log history and
-what only training needs stay behind. Before anything is written, the weights
-are loaded strictly into the network that this config builds.
+and beside that file the config as a `.py` file; or an ONNX file, for images
+as the data preprocessor makes them, in batches of any size. Optimiser, log
+history and what only training needs stay behind. Before anything is written,
+the weights are loaded strictly into the network that this config builds.
 """
 import argparse
 
@@ -20,7 +21,17 @@ def parse_args(argv=None):
         'what is exported.')
     parser.add_argument(
         'checkpoint', help='of a run with mmhkt, or with OpenMMLab alone')
-    parser.add_argument('out', help='file to write, for instance child.pth')
+    parser.add_argument(
+        'out',
+        help='file to write: child.pth, weights and config; or child.onnx, '
+        'which is compared with the network and timed')
+    parser.add_argument(
+        '--shape',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='for .onnx: size of random images to trace and check with. '
+        'Defaults to the first images of the test set')
     parser.add_argument(
         '--config',
         help="config of the run. Defaults to the checkpoint's own text of it")

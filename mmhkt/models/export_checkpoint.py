@@ -2,17 +2,25 @@
 """What ``mmhkt export`` does: the plain child of any checkpoint."""
 import ast
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
+import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, DefaultScope
+from rich.console import Console
+from rich.table import Table
 
 from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
 from mmhkt.utils.config import CONFIG_ERRORS, ConfigError, load_config, require
 from mmhkt.utils.registered import check_registered
+from . import onnx
 from .build import build_network
 from .export import export_child, plain_config
+from .parent import Parent
 
 
 def run(args: Namespace) -> None:
@@ -37,6 +45,8 @@ def export(args: Namespace) -> str:
     network = build(plain_config(cfg))
     load_strictly(network, weights, f'The checkpoint "{args.checkpoint}"')
 
+    if Path(args.out).suffix == '.onnx':
+        return as_onnx(args, cfg, network, meta.get('dataset_meta') or {})
     path = export_child(
         weights,
         cfg,
@@ -49,13 +59,95 @@ def export(args: Namespace) -> str:
             f'({size_of(path)}), {parameters:,} parameters')
 
 
+def as_onnx(args: Namespace, cfg: Config, network, dataset_meta: dict) -> str:
+    """Write ONNX, check it, and show what the child costs."""
+    onnx.check_installed()
+    images = (
+        samples(cfg, network) if args.shape is None else torch.randn(
+            4, first_channels(network), *args.shape))
+    path = onnx.export_onnx(
+        network,
+        Path(args.out),
+        images[:1],
+        meta=dict(classes=list(dataset_meta.get('classes') or ())))
+    batches = [images[:1], images]
+    difference = onnx.largest_difference(network, path, batches)
+    Console().print(
+        cost_table(network, path, images[:1], parent_of(args, cfg)))
+    kind = 'real' if args.shape is None else 'random'
+    text = (f'{args.checkpoint} -> {path} ({size_of(path)}); largest '
+            f'difference to the network on {kind} images, batches of '
+            f'{" and ".join(str(len(b)) for b in batches)}: {difference:.1e}')
+    if not difference <= 1e-4:
+        path.unlink()
+        raise ConfigError(f'{text}, more than 1e-4: the file is not kept')
+    return text
+
+
+def samples(cfg: Config, network, most: int = 4) -> torch.Tensor:
+    """The first test images, as the network's data preprocessor makes them;
+    those that have the first one's size."""
+    require(cfg, ('test_dataloader', ))
+    with DefaultScope.overwrite_default_scope(
+            cfg.get('default_scope', 'mmpretrain')):
+        try:
+            dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        except OSError as error:
+            raise ConfigError(f'the test set cannot be read ({error}); with '
+                              '--shape H W it is not needed') from None
+        images = [
+            network.data_preprocessor(pseudo_collate([dataset[i]]),
+                                      False)['inputs']
+            for i in range(min(most, len(dataset)))
+        ]
+    return torch.cat([i for i in images if i.shape == images[0].shape])
+
+
+def first_channels(network) -> int:
+    """How many channels images have, by the first filters."""
+    return next(p.shape[1] for p in network.parameters() if p.dim() == 4)
+
+
+def parent_of(args: Namespace, cfg: Config):
+    """The parent's network, for its costs; None where there is none, or where
+    an untrusted checkpoint names a file of its own choice."""
+    config = (cfg.get('parent') or {}).get('config')
+    if config is None or not (args.config or args.trusted
+                              or '::' in str(config)):
+        return None
+    return Parent(config, random_weights=True).network
+
+
+def cost_table(network, path: Path, image: torch.Tensor, parent) -> Table:
+    """Parameters, operations and milliseconds, the parent's beside them."""
+    run, array = onnx.session(path), image.numpy()
+    networks = {'child': network}
+    if parent is not None:
+        networks['parent'] = parent
+    steps = {
+        name: partial(onnx.deployed, one, image)
+        for name, one in networks.items()
+    }
+    times = onnx.medians({**steps, 'child, onnxruntime': lambda: run(array)})
+    table = Table(
+        title='One image of ' + 'x'.join(map(str, image.shape[1:])),
+        caption=f'medians of 10 on CPU, {torch.get_num_threads()} threads')
+    for column in ('', 'parameters', 'FLOPs', 'ms'):
+        table.add_column(column, justify='right' if column else 'left')
+    for name, milliseconds in times.items():
+        cost = onnx.complexity(networks[name.partition(',')[0]], image)
+        table.add_row(name, f'{cost["parameters"]:,}', f'{cost["flops"]:,}',
+                      f'{milliseconds:.2f}')
+    return table
+
+
 def check_target(args: Namespace) -> None:
     """Refuse to write where something else would be lost."""
     out = Path(args.out)
     if out.is_dir() or out.suffix in ('', '.py'):
         raise ConfigError(
             f'"{args.out}" is no name for a checkpoint; give one that ends '
-            'in .pth')
+            'in .pth or .onnx')
     given = [Path(args.checkpoint)]
     if args.config is not None:
         given.append(Path(args.config))
