@@ -93,12 +93,17 @@ EXTRAS = {
     'tests': [
         'nibabel',
         'nilearn',
+        'onnx>=1.16',
+        'onnxruntime>=1.18',
         'pytest',
         'pytest-xdist',
         'scikit-learn',
+        'submitit>=1.5',
         'tensorboard',
         'setuptools>=70.1,<82',  # builds a wheel without the wheel package
     ],
+    'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
+    'cluster': ['submitit>=1.5'],
     'lint': ['isort', 'ruff', 'yapf'],
 }
 

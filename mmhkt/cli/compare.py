@@ -7,6 +7,8 @@ interrupts this: start it again, and it goes on.
 """
 import argparse
 
+from mmengine.config import DictAction
+
 from .arguments import add_cfg_options, hand_over
 
 
@@ -36,6 +38,14 @@ def parse_args(argv=None):
         help='how many runs at once; default: one a GPU of --gpus, else 1')
     parser.add_argument(
         '--gpus', nargs='+', default=[], help='numbers of the GPUs to use')
+    parser.add_argument(
+        '--slurm',
+        nargs='*',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='train every run as a job: partition=gpu gpus_per_node=1 '
+        'timeout_min=240 cpus_per_task=8 mem_gb=32 ..., as submitit and '
+        'sbatch call them; cluster=local has the jobs run here')
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision')
     parser.add_argument(

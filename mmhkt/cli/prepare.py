@@ -13,8 +13,9 @@ def parse_args(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='what can be made:\n' +
-        '\n'.join(f'  {name:14} {path:18} {what}'
-                  for name, (path, what) in RECIPES.items()) +
+        '\n'.join(f'  {name:16} {recipe.text}'
+                  for name, recipe in RECIPES.items()) +
+        '\n  lits             LiTS as slices: `mmhkt prepare lits --help`'
         '\n\nWhat is there already is not made again. Everything is checked '
         'before it\nis used.')
     parser.add_argument(
@@ -38,11 +39,11 @@ def main(argv=None):
         sys.argv[0] += ' lits'
         return import_module('mmhkt.cli.prepare_lits').main(argv[1:])
     args = parse_args(argv)
-    path = args.out / RECIPES[args.name][0]
+    path = args.out / RECIPES[args.name].target
     if path.exists():
         print(f'{path} is there already')
         return
-    recipe = import_module(f'mmhkt.prepare.{args.name.replace("-", "_")}')
+    recipe = import_module(f'mmhkt.prepare.{RECIPES[args.name].module}')
     try:
         recipe.prepare(args.source, path)
     except PrepareError as error:

@@ -63,13 +63,13 @@ def work(plan, args, console) -> int:
             write_configs(rung)
         with display(rungs, console) as (tell, watch):
             tell(f'judged by {plan.judged_by}')
-            launcher = Launcher(args.jobs, args.gpus, tell, watch)
+            launcher = launcher_of(plan, args, args.jobs, tell, watch)
             if plan.parent is not None:
                 launcher.launch([plan.parent])
             if not launcher.failed:
                 launcher.launch([run for rung in rungs for run in rung.runs])
         if any(map(any_finished, rungs)):
-            measure_costs(plan, environment)
+            measure(plan, args, launcher, environment)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except SystemExit as end:  # by SIGTERM
@@ -83,16 +83,35 @@ def work(plan, args, console) -> int:
 
 def measure_first(plan, args, console, environment) -> None:
     """What the steps cost, where that decides how many there are."""
-    if plan.parent is not None:
-        alone = replace(plan, entries=[])
-        write_configs(alone)
-        with display([alone], console) as (tell, watch):
-            launcher = Launcher(1, args.gpus, tell, watch)
+    alone = replace(plan, entries=[])
+    write_configs(alone)
+    with display([alone], console) as (tell, watch):
+        launcher = launcher_of(plan, args, 1, tell, watch)
+        if plan.parent is not None:
             launcher.launch([plan.parent])
-        if launcher.failed:
-            raise ConfigError('without its parent no method can be measured, '
-                              'as equal_cost needs it')
-    measure_costs(plan, environment)
+    if launcher.failed:
+        raise ConfigError('without its parent no method can be measured, '
+                          'as equal_cost needs it')
+    measure(plan, args, launcher, environment)
+
+
+def measure(plan, args, launcher, environment) -> None:
+    """Measure the costs of steps, where the runs are trained."""
+    if args.slurm is None:
+        measure_costs(plan, environment)
+    elif kept_costs(plan) is None:
+        launcher.costs(plan)
+
+
+def launcher_of(plan, args, jobs, tell, watch):
+    """What trains runs: processes here, or jobs of a cluster."""
+    if args.slurm is None:
+        return Launcher(jobs, args.gpus, tell, watch)
+    try:  # submitit is wanted here only
+        from mmhkt.comparison.cluster import ClusterLauncher
+    except ImportError as error:
+        raise ConfigError(f'--slurm: {error}; pip install submitit') from None
+    return ClusterLauncher(plan.folder / 'jobs', args.slurm, jobs, tell, watch)
 
 
 def any_finished(plan) -> bool:

@@ -131,7 +131,7 @@ def cost_table(network, path: Path, image: torch.Tensor, parent) -> Table:
     times = onnx.medians({**steps, 'child, onnxruntime': lambda: run(array)})
     table = Table(
         title='One image of ' + 'x'.join(map(str, image.shape[1:])),
-        caption=f'medians of 10 on CPU, {torch.get_num_threads()} threads')
+        caption=f'medians of 5 on CPU, {torch.get_num_threads()} threads')
     for column in ('', 'parameters', 'FLOPs', 'ms'):
         table.add_column(column, justify='right' if column else 'left')
     for name, milliseconds in times.items():

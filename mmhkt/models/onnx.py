@@ -180,14 +180,14 @@ def deployed(network: nn.Module, image: Tensor) -> Tensor:
     return Deployed(network).eval()(image)
 
 
-def medians(steps: Dict[str, Callable[[], Any]], rounds: int = 10) -> dict:
+def medians(steps: Dict[str, Callable[[], Any]], rounds: int = 5) -> dict:
     """The median milliseconds of each step; they take turns."""
     seconds: Dict[str, List[float]] = {name: [] for name in steps}
-    for i in range(rounds + 2):
+    for i in range(rounds + 1):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            if i > 1:
+            if i > 0:
                 seconds[name].append(time.perf_counter() - start)
     return {k: 1000 * statistics.median(v) for k, v in seconds.items()}
 
