@@ -2,7 +2,8 @@
 # make demo-seg  the same for segmentation, of the MNI152 brain template
 # make test      run the tests, in two processes of one thread each (JOBS=2)
 # make env       only create the virtual environment that all use
-# make lint      check the style
+# make lint      check style and types
+# make docs      build the site, in docs/_build/html
 # make clean     remove the environment and what builds and tests left
 #
 #   make test PYTHON=python3.12 ARGS="-m 'not slow'"
@@ -21,7 +22,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.mmhkt-installed
 SOURCES := mmhkt tools tests configs setup.py
 
-.PHONY: demo demo-seg test env lint clean
+.PHONY: demo demo-seg test env lint docs clean
 
 demo: env
 	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
@@ -59,8 +60,14 @@ lint: env
 	$(PY) -m ruff check $(SOURCES)
 	$(PY) -m isort --check-only --diff $(SOURCES)
 	$(PY) -m yapf --recursive --parallel --diff $(SOURCES)
+	$(PY) -m mypy
+
+docs: env
+	$(PIP) --quiet -e '.[docs]' $(TORCH)
+	$(PY) -m sphinx -b html --fail-on-warning --keep-going --quiet docs \
+	    docs/_build/html
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 	if [ -f $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi

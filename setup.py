@@ -104,7 +104,8 @@ EXTRAS = {
     ],
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
     'cluster': ['submitit>=1.5'],
-    'lint': ['isort', 'ruff', 'yapf'],
+    'lint': ['isort', 'mypy', 'ruff', 'yapf'],
+    'docs': ['furo', 'myst-parser', 'scikit-learn', 'sphinx'],
 }
 
 if __name__ == '__main__':
@@ -130,7 +131,10 @@ if __name__ == '__main__':
             'Topic :: Scientific/Engineering :: Artificial Intelligence',
         ],
         packages=find_packages(include=['mmhkt', 'mmhkt.*']),
-        package_data={'mmhkt.comparison': ['*.html', '*.css']},
+        package_data={
+            'mmhkt': ['py.typed'],
+            'mmhkt.comparison': ['*.html', '*.css']
+        },
         python_requires='>=3.10',
         entry_points={'console_scripts': ['mmhkt = mmhkt.cli:main']},
         install_requires=[

@@ -6,13 +6,14 @@ computes the losses, :class:`mmhkt.models.Parent` is the parent, and schedules
 are those of :class:`mmhkt.hooks.TransferHook`.
 """
 from contextlib import ExitStack
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union, cast
 
 import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmhkt.hooks.transfer_hook import Knobs
+from mmhkt.methods import Method as BaseMethod
 from mmhkt.models import (Inheritance, Parent, PlainClassifier, build_network,
                           channel_order_of)
 from mmhkt.models.build import as_network, from_zoo, is_zoo_name
@@ -71,9 +72,13 @@ def inherit(child: Network,
     elder = None
     if any(m.needs_parent for m in methods):
         elder = _parent_of(parent)
-        told = normalisation_of(network.data_preprocessor)[0].any()
-        if (isinstance(network, PlainClassifier) and not told and
-                normalisation_of(elder.network.data_preprocessor)[0].any()):
+        told, wanted = [
+            bool(
+                normalisation_of(
+                    n.get_submodule('data_preprocessor'))[0].any())
+            for n in (network, elder.network)
+        ]
+        if isinstance(network, PlainClassifier) and wanted and not told:
             raise ValueError(
                 'The parent takes images that are normalised its own way; '
                 'say by mean=[...], std=[...] (0 to 255, RGB) how those of '
@@ -108,14 +113,15 @@ class InheritedLoss(nn.Module):
         self.steps = steps
         self.step = 0
         self.terms: Dict[str, Tensor] = {}
-        self._knobs = Knobs(inheritance.methods)
+        methods = cast(List[BaseMethod], list(inheritance.methods))
+        self._knobs = Knobs(methods)
         self._taps: Optional[ExitStack] = None
         units = self._knobs.units()
         if 'epoch' in units:
             raise ValueError("A schedule counts in epochs; unit='run' or "
                              "'iter' is known in a loop of one's own.")
         if 'run' in units and steps is None:
-            names = [m.name for m in inheritance.methods if m.schedule]
+            names = [m.name for m in methods if m.schedule]
             raise ValueError(
                 f'{", ".join(names)} changes while the training goes on: say '
                 'by steps=... how many steps it has.')
@@ -136,7 +142,8 @@ class InheritedLoss(nn.Module):
         return self
 
     def __exit__(self, *error) -> None:
-        self._taps.close()
+        if self._taps is not None:
+            self._taps.close()
         self._taps = None
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -169,7 +176,8 @@ class InheritedLoss(nn.Module):
 
 
 def _dicts(method: Method) -> List[dict]:
-    several = method if isinstance(method, (list, tuple)) else [method]
+    several: list = list(method) if isinstance(method,
+                                               (list, tuple)) else [method]
     return [dict(type=m) if isinstance(m, str) else dict(m) for m in several]
 
 

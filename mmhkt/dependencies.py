@@ -44,7 +44,13 @@ FAMILIES: Dict[str, Dict[str, Dict[str, str]]] = {
     },
 }
 OPTIONAL = ('mmseg', )
-INSTALL = 'pip install "mmhkt[onedl]"'
+
+
+def install(family: str = 'onedl') -> str:
+    """The command that installs a family, of packages that are on PyPI."""
+    lowest = [next(iter(d.items())) for d in FAMILIES[family].values()]
+    return 'pip install ' + ' '.join(f'"{name}>={version}"'
+                                     for name, version in lowest)
 
 
 def installed_version(distribution: str) -> Optional[str]:
@@ -89,7 +95,7 @@ def check_dependencies() -> None:
             raise ImportError(
                 f'{" and ".join(found)} are both installed and overwrite each '
                 f'other\'s "{name}". Remove both and install one: pip '
-                f'uninstall -y {" ".join(found)} && {INSTALL}')
+                f'uninstall -y {" ".join(found)} && {install()}')
 
     families: Dict[str, list] = {}
     for found in providers.values():
@@ -100,10 +106,10 @@ def check_dependencies() -> None:
         raise ImportError(
             f'{onedl[0]} and {originals[0]} are of two families that do not '
             f'work together. Keep one: pip uninstall -y {" ".join(originals)} '
-            f'&& {INSTALL}')
+            f'&& {install()}')
 
     family = next(iter(families), 'onedl')
-    repair = INSTALL.replace('onedl', family)
+    repair = install(family)
     for name, found in providers.items():
         wanted = FAMILIES[family][name]
         if not found and name not in OPTIONAL:

@@ -46,12 +46,13 @@ def test_accepts(monkeypatch, installed):
     'installed, named, command',
     [
         # nothing at all
-        ({}, ['"mmengine"', 'onedl-mmengine'], 'pip install "mmhkt[onedl]"'),
+        ({}, ['"mmengine"', 'onedl-mmengine'
+              ], 'pip install "onedl-mmengine>=0.10.12" "onedl-mmcv>=2.3.6"'),
         # one is missing, and the others say from which family it must come
-        (without(ONEDL, 'onedl-mmcv'), ['"mmcv"', 'onedl-mmcv'
-                                        ], 'pip install "mmhkt[onedl]"'),
+        (without(ONEDL, 'onedl-mmcv'), ['"mmcv"', 'onedl-mmcv'],
+         'pip install "onedl-mmengine>=0.10.12" "onedl-mmcv>=2.3.6"'),
         (without(ORIGINALS, 'mmpretrain'), ['"mmpretrain"', ' mmpretrain '],
-         'pip install "mmhkt[openmmlab]"'),
+         'pip install "mmengine>=0.10.7" "mmcv-lite>=2.1.0"'),
         # one import name twice
         ({
             **ONEDL, 'mmengine': '0.10.7'
@@ -71,11 +72,12 @@ def test_accepts(monkeypatch, installed):
         # too old; 0.10.9 comes before 0.10.12
         ({
             **ONEDL, 'onedl-mmengine': '0.10.9'
-        }, ['onedl-mmengine 0.10.9', '0.10.12'], 'pip install "mmhkt[onedl]"'),
+        }, ['onedl-mmengine 0.10.9', '0.10.12'
+            ], 'pip install "onedl-mmengine>=0.10.12" "onedl-mmcv>=2.3.6"'),
         ({
             **ORIGINALS, 'mmsegmentation': '0.30.0'
         }, ['mmsegmentation 0.30.0', '1.2.2'
-            ], 'pip install "mmhkt[openmmlab]"'),
+            ], 'pip install "mmengine>=0.10.7" "mmcv-lite>=2.1.0"'),
     ])
 def test_refuses(monkeypatch, installed, named, command):
     with pytest.raises(ImportError) as error:

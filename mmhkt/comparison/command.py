@@ -63,7 +63,8 @@ def work(plan, args, console) -> int:
             write_configs(rung)
         with display(rungs, console) as (tell, watch):
             tell(f'judged by {plan.judged_by}')
-            launcher = launcher_of(plan, args, args.jobs, tell, watch)
+            launcher = launcher_of(plan, args, args.jobs)
+            launcher.tell, launcher.watch = tell, watch
             if plan.parent is not None:
                 launcher.launch([plan.parent])
             if not launcher.failed:
@@ -83,11 +84,11 @@ def work(plan, args, console) -> int:
 
 def measure_first(plan, args, console, environment) -> None:
     """What the steps cost, where that decides how many there are."""
-    alone = replace(plan, entries=[])
-    write_configs(alone)
-    with display([alone], console) as (tell, watch):
-        launcher = launcher_of(plan, args, 1, tell, watch)
-        if plan.parent is not None:
+    launcher = launcher_of(plan, args, 1)
+    if plan.parent is not None:
+        alone = replace(plan, entries=[])
+        write_configs(alone)
+        with display([alone], console) as (launcher.tell, launcher.watch):
             launcher.launch([plan.parent])
     if launcher.failed:
         raise ConfigError('without its parent no method can be measured, '
@@ -103,15 +104,15 @@ def measure(plan, args, launcher, environment) -> None:
         launcher.costs(plan)
 
 
-def launcher_of(plan, args, jobs, tell, watch):
+def launcher_of(plan, args, jobs):
     """What trains runs: processes here, or jobs of a cluster."""
     if args.slurm is None:
-        return Launcher(jobs, args.gpus, tell, watch)
+        return Launcher(jobs, args.gpus)
     try:  # submitit is wanted here only
         from mmhkt.comparison.cluster import ClusterLauncher
     except ImportError as error:
         raise ConfigError(f'--slurm: {error}; pip install submitit') from None
-    return ClusterLauncher(plan.folder / 'jobs', args.slurm, jobs, tell, watch)
+    return ClusterLauncher(plan.folder / 'jobs', args.slurm, jobs)
 
 
 def any_finished(plan) -> bool:

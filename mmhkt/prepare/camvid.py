@@ -10,6 +10,8 @@ import re
 import shutil
 import tempfile
 import zipfile
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Optional, Tuple
 
@@ -48,7 +50,8 @@ def prepare(source: Optional[Path], path: Path) -> None:
         if source is None:
             source = download(URL, Path(folder))
         made = Path(folder, 'made')
-        with opened(source) as readers:
+        with ExitStack() as stack:
+            readers = opened(source, stack)
             check_names(readers, source)
             for (split, kind, stem), read in readers.items():
                 target = made / (split + kind)
@@ -58,38 +61,33 @@ def prepare(source: Optional[Path], path: Path) -> None:
         shutil.move(made, path)
 
 
-class opened:
-    """What a zip file or a folder has, by split, kind and name."""
+def opened(source: Path, stack: ExitStack) -> Readers:
+    """What a zip file or a folder has, by split, kind and name.
 
-    def __init__(self, source: Path):
-        self.source = source
-        self.archive = None
-
-    def __enter__(self) -> Readers:
-        if self.source.is_dir():
-            files = {
-                p.relative_to(self.source).as_posix(): p.read_bytes
-                for p in sorted(self.source.rglob('*.*'))
-            }
-        else:
-            try:
-                self.archive = zipfile.ZipFile(self.source)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise PrepareError(
-                    f'{self.source} cannot be read: {error}') from None
-            files = {
-                name: lambda name=name: self.archive.read(name)
-                for name in sorted(self.archive.namelist())
-            }
-        matches = {name: NAME.search(name) for name in files}
-        return {
-            (m[1], m[2] or '', m[3]): files[name]
-            for name, m in matches.items() if m
+    Args:
+        source (Path): The zip file or folder.
+        stack (ExitStack): Closes it.
+    """
+    files: Dict[str, Callable[[], bytes]]
+    if source.is_dir():
+        files = {
+            path.relative_to(source).as_posix(): path.read_bytes
+            for path in sorted(source.rglob('*.*'))
         }
-
-    def __exit__(self, *_) -> None:
-        if self.archive is not None:
-            self.archive.close()
+    else:
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(source))
+        except (OSError, zipfile.BadZipFile) as error:
+            raise PrepareError(f'{source} cannot be read: {error}') from None
+        files = {
+            name: partial(archive.read, name)
+            for name in sorted(archive.namelist())
+        }
+    matches = {name: NAME.search(name) for name in files}
+    return {
+        (m[1], m[2] or '', m[3]): files[name]
+        for name, m in matches.items() if m
+    }
 
 
 def check_names(readers: Readers, source: Path) -> None:

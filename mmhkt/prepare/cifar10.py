@@ -65,8 +65,9 @@ def in_archive(source: Path) -> Dict[str, bytes]:
         with tarfile.open(source) as archive:
             for member in archive:
                 name = Path(member.name).name
-                if name in FILES and member.isfile():
-                    found[name] = archive.extractfile(member).read()
+                file = archive.extractfile(member)
+                if name in FILES and file is not None:
+                    found[name] = file.read()
     except (OSError, EOFError, tarfile.TarError) as error:
         raise PrepareError(f'{source} cannot be read: {error}') from None
     for name in FILES:

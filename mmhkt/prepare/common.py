@@ -59,4 +59,4 @@ def write_arrays(path: Path, arrays: Dict[str, np.ndarray]) -> None:
     """Write a file for :class:`mmhkt.ArrayDataset`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path, unique=True) as partial, open(partial, 'wb') as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)

@@ -123,6 +123,45 @@ def _rescope(node, scope: str) -> None:
             _rescope(value, scope)
 
 
+def _find_parent(cfg: Config, path: str) -> None:
+    """Make a relative ``parent.config`` one that can be opened from here.
+
+    It is looked for beside the config, beside those that it is based on, and
+    from the working directory.
+
+    Raises:
+        FileNotFoundError: If it is nowhere; names where it was looked for.
+    """
+    parent = cfg.get('parent')
+    name = parent.get('config') if isinstance(parent, dict) else None
+    if (not isinstance(name, str) or '::' in name or not name.endswith('.py')
+            or osp.isabs(name)):
+        return
+    folders = [osp.dirname(file) for file in _chain(osp.abspath(path))]
+    for folder in dict.fromkeys([*folders, '']):
+        if osp.isfile(osp.join(folder, name)):
+            parent.config = osp.normpath(osp.join(folder, name))
+            return
+    looked = ', '.join(osp.relpath(f) for f in dict.fromkeys(folders))
+    hint = nearest(
+        name, [
+            osp.relpath(found, folder or '.') for folder in [*folders, '']
+            for found in _candidates(Path(folder, name))
+        ],
+        most=3)
+    raise FileNotFoundError(
+        f'config {path}: there is no parent.config {name} (looked in {looked} '
+        f'and the working directory); {hint}')
+
+
+def _chain(path: str) -> List[str]:
+    """A config and all that it is based on."""
+    found = [path]
+    for base in Config._get_base_files(path):
+        found += _chain(Config._get_cfg_path(base, path)[0])
+    return found
+
+
 def load_config(path: str,
                 options: Optional[dict] = None,
                 custom_imports: bool = True) -> Config:
@@ -162,6 +201,7 @@ def load_config(path: str,
         raise ConfigError(
             f'config {path}, line {error.lineno}: {error.msg}') from None
     _rescope(cfg._cfg_dict, cfg.get('default_scope', 'mmpretrain'))
+    _find_parent(cfg, _resolve(path))
     try:
         cfg.merge_from_dict(options or {})
     except (AttributeError, KeyError, TypeError) as error:

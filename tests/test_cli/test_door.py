@@ -8,6 +8,7 @@ import pytest
 from helpers import REPO
 
 from mmhkt.cli import COMMANDS, main
+from mmhkt.utils.config import load_config
 from mmhkt.version import __version__
 
 # What may not be imported for a help text; each takes seconds.
@@ -67,3 +68,21 @@ def test_module_and_tools_are_the_command(tmp_path):
                               text=True)
         assert done.returncode == 1
         assert done.stderr.startswith('mmhkt: there is no config no.py')
+
+
+def test_parents_are_found_from_anywhere(tmp_path, monkeypatch):
+    """Beside the config that names them, or beside one it is based on."""
+    below = tmp_path / 'a' / 'b'
+    below.mkdir(parents=True)
+    (tmp_path / 'a/parent.py').write_text("model = dict(type='P')")
+    (tmp_path / 'a/base.py').write_text("parent = dict(config='parent.py')")
+    (below / 'child.py').write_text("_base_ = '../base.py'")
+    monkeypatch.chdir(below)
+    for path in ('child.py', tmp_path / 'a/base.py'):
+        assert load_config(load_config(path).parent.config).model.type == 'P'
+    (tmp_path / 'a/base.py').write_text("parent = dict(config='parents.py')")
+    with pytest.raises(FileNotFoundError) as error:
+        load_config('child.py')
+    text = str(error.value)
+    assert 'no parent.config parents.py (looked in ., .. and' in text
+    assert 'nearest: parent.py' in text and '\n' not in text

@@ -1,0 +1,312 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""The code of README and guide, run as it is printed."""
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from helpers import REPO, digits_config, run
+from mmengine.config import Config
+from PIL import Image
+
+from mmhkt.models import Parent, build_network
+from mmhkt.models.build import from_zoo
+from mmhkt.registry import METHODS
+from mmhkt.runner.inheritance_runner import build_methods
+from mmhkt.utils.config import load_config
+
+GUIDE = REPO / 'docs/guide'
+
+
+def blocks(path, language):
+    return re.findall(rf'```{language}\n(.*?)```', path.read_text(), re.DOTALL)
+
+
+def files_of(path, folder):
+    """Write the blocks that begin with a file's name."""
+    for text in blocks(path, 'python'):
+        name = re.match(r'# (\S+\.py)', text)
+        if name:
+            (folder / name[1]).write_text(text)
+
+
+def typed(lines, folder, environment, **replaced):
+    """Type commands into a shell, in an empty folder."""
+    for before, after in replaced.items():
+        lines = lines.replace(before, after)
+    done = subprocess.run(['bash', '-ec', lines],
+                          cwd=folder,
+                          env=environment,
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope='module')
+def environment(tmp_path_factory):
+    """A shell in which ``mmhkt`` is that of this tree."""
+    folder = tmp_path_factory.mktemp('bin')
+    command(folder / 'mmhkt', f'exec {sys.executable} -m mmhkt "$@"')
+    return {
+        **os.environ, 'OMP_NUM_THREADS': '1',
+        'PATH': f'{folder}:{os.environ["PATH"]}',
+        'PYTHONPATH': str(REPO)
+    }
+
+
+def command(path, line):
+    path.write_text(f'#!/bin/sh\n{line}\n')
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+
+
+def pictures(folder, counts, size=72, masks=None):
+    """Squares of one colour a class on noise."""
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        for k, name in enumerate(('ash', 'beech', 'maple', 'oak')):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for i in range(count):
+                image = rng.integers(256, size=(size, size, 3), dtype=np.uint8)
+                image[20:50, 20:50] = [(0, 0, 0), (255, 0, 0), (0, 255, 0),
+                                       (0, 0, 255)][k]
+                Image.fromarray(image).save(target / f'{i:04d}.png')
+
+
+def weights_instead_of_a_download(folder, page):
+    """A ``curl`` that brings random weights of the network named."""
+    cfg = load_config('mmpretrain::resnet/resnet18_8xb32_in1k.py')
+    torch.save(
+        dict(state_dict=build_network(cfg).state_dict()), folder / 'weights')
+    name = re.search(r'curl -LO \S+/(\S+\.pth)', page.read_text())[1]
+    (folder / 'shim').mkdir()
+    command(folder / 'shim/curl', f'cp {folder}/weights {name}')
+    return str(folder / 'shim')
+
+
+@pytest.mark.slow
+def test_start(environment, tmp_path):
+    """Five minutes, of the README and of the guide: the same commands."""
+    page = GUIDE / 'start.md'
+    lines = ''.join(blocks(page, 'shell'))
+    first = [
+        line.partition(' #')[0].strip()
+        for line in blocks(REPO / 'README.md', 'shell')[0].splitlines()
+    ]
+    assert first == lines.splitlines()
+    text = typed(lines, tmp_path, environment)
+    assert 'backbone.layers.-1' in text or 'Pairing' in text
+    assert (tmp_path / 'child.onnx').exists()
+    assert 'largest difference' in ' '.join(text.split())
+
+
+@pytest.mark.slow
+def test_own_classification_data(environment, tmp_path):
+    page = GUIDE / 'classification.md'
+    pictures(tmp_path / 'data/leaves', dict(train=8, val=4))
+    shim = weights_instead_of_a_download(tmp_path, page)
+    files_of(page, tmp_path)
+    text = typed(''.join(blocks(page, 'shell')), tmp_path, {
+        **environment, 'PATH': f'{shim}:{environment["PATH"]}'
+    })
+    assert 'Pairing' in text and 'accuracy/top1' in text
+    text = ' '.join(text.split())
+    assert 'on real images, batches of 1 and 4' in text
+    assert float(text.rpartition(' ')[2]) <= 1e-4
+    assert (tmp_path / 'work_dirs/leaves/epoch_3.pth').exists()
+
+
+def test_own_segmentation_data(tmp_path, monkeypatch):
+    """Its training set is read, and its network fits its classes."""
+    files_of(GUIDE / 'segmentation.md', tmp_path)
+    for split in ('train', 'val'):
+        for kind, mode in (('images', 'RGB'), ('masks', 'L')):
+            folder = tmp_path / 'data/parts' / kind / split
+            folder.mkdir(parents=True)
+            suffix = 'jpg' if mode == 'RGB' else 'png'
+            Image.new(mode, (240, 180)).save(folder / f'0001.{suffix}')
+    monkeypatch.chdir(tmp_path)
+    cfg = load_config('parts.py')
+    from mmengine.registry import DATASETS, DefaultScope
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            sample, = DATASETS.build(loader.dataset)
+            assert sample['data_samples'].gt_sem_seg.data.max() <= 2
+    assert build_network(cfg).decode_head.conv_seg.out_channels == 3
+
+
+def test_networks_of_other_houses():
+    pytest.importorskip('timm')
+    for text in blocks(GUIDE / 'networks.md', 'python'):
+        cfg = {}
+        exec(text, cfg)
+        cfg = Config(dict(model=cfg['model'], default_scope='mmpretrain'))
+        assert build_network(cfg)(torch.randn(1, 3, 64, 64)).shape == (1, 10)
+
+
+def test_python(environment, tmp_path):
+    """Both scripts; and the README's lines are those of the first."""
+    page = GUIDE / 'python.md'
+    files_of(page, tmp_path)
+    text = typed(
+        'python digits_by_hand.py && python by_name.py', tmp_path, {
+            **environment, 'PATH':
+            f'{os.path.dirname(sys.executable)}:{environment["PATH"]}'
+        })
+    assert float(re.search(r'([\d.]+) % of digits', text)[1]) > 60
+    assert list(torch.load(tmp_path / 'child.pth'))[0] == '0.0.weight'
+    assert text.count('Pairing') == 2
+
+
+def test_notebook_is_the_script():
+    book = json.loads((REPO / 'docs/notebooks/digits.ipynb').read_text())
+    code = [
+        ''.join(c['source']) for c in book['cells'] if c['cell_type'] == 'code'
+    ]
+    script, = [
+        b for b in blocks(GUIDE / 'python.md', 'python')
+        if b.startswith('# digits_by_hand.py')
+    ]
+    assert ''.join('\n'.join(code).split()) == ''.join(
+        script.partition('\n')[2].split())
+
+
+def test_ten_lines_of_python():
+    """The README's, with two small networks and three batches."""
+    text, = [
+        b for b in blocks(REPO / 'README.md', 'python') if 'mmhkt.inherit' in b
+    ]
+    assert len([t for t in text.splitlines() if t.strip()]) <= 11
+
+    def network(width):
+        return torch.nn.Sequential(
+            torch.nn.Sequential(
+                torch.nn.Conv2d(3, width, 3, 2, 1), torch.nn.ReLU()),
+            torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+            torch.nn.Linear(width, 3))
+
+    child = network(4)
+    images = torch.randn(5, 3, 8, 8)
+    loader = [(images, torch.tensor([0, 1, 2, 0, 1]))] * 3
+    before = child[3].weight.detach().clone()
+    names = dict(
+        torch=torch,
+        child=child,
+        parent=network(8),
+        images=images,
+        loader=loader,
+        epochs=1)
+    exec(text.replace("'child.pth'", '__import__("io").BytesIO()'), names)
+    assert names['loss'].step == 3 and names['loss'].child is child
+    assert not torch.equal(before, child[3].weight)
+
+
+def test_ten_lines_of_config(tmp_path):
+    text, = [
+        b for b in blocks(REPO / 'README.md', 'python')
+        if b.startswith('# my_child.py')
+    ]
+    (tmp_path / 'my_child.py').write_text(text)
+    assert len([t for t in text.splitlines() if t.strip()]) <= 10
+    cfg = load_config(tmp_path / 'my_child.py')
+    assert cfg.model.backbone.depth == 18
+    config, address = from_zoo(cfg.parent.config)
+    assert config.model.backbone.depth == 50 and address.endswith('.pth')
+    assert Parent.from_cfg(dict(
+        cfg.parent, random_weights=True)).network.backbone.depth == 50
+
+
+def test_everything_typed(tmp_path):
+    """It is the default of the pair beside it."""
+    plain, typed_ = blocks(GUIDE / 'config.md', 'python')
+    names = {}
+    exec(typed_, names)
+    method, = build_methods(names['method'])
+    default = METHODS.build(dict(type='mmhkt.HKT'))
+    assert method.attention == default.attention
+    assert method.weights == default.weights
+    assert method.schedule == [
+        dict(begin=0.0, **knob) for knob in default.schedule
+    ]
+
+
+@pytest.mark.slow
+def test_new_method_appears_in_the_comparison(environment, tmp_path):
+    """One file and one config, and nothing else is touched."""
+    files_of(GUIDE / 'adding_a_method.md', tmp_path)
+    typed(
+        textwrap.dedent("""
+        mmhkt compare compare_imitation.py --seeds 0 --work-dir work \\
+          --cfg-options train_cfg.max_epochs=1 \\
+          train_dataloader.dataset.indices=128 \\
+          comparison.train_parent=False parent.checkpoint=None \\
+          parent.random_weights=True"""), tmp_path, environment)
+    table = json.loads((tmp_path / 'work/comparison.json').read_text())
+    assert [m['name']
+            for m in table['methods']] == ['alone', 'imitation', 'hkt']
+    for method in table['methods']:
+        assert [run['state'] for run in method['runs']] == ['finished']
+    for name in ('comparison.md', 'comparison.csv', 'comparison.html'):
+        assert 'imitation' in (tmp_path / 'work' / name).read_text().lower()
+
+
+def test_two_methods_of_a_name(tmp_path):
+    """A list of methods; one of a name is numbered."""
+    runner = run(
+        digits_config(tmp_path, [
+            dict(type='mmhkt.HKT', weights=dict(native=1)),
+            dict(type='mmhkt.HKT', sites='last')
+        ]))
+    names = runner.message_hub.log_scalars
+    assert {'train/hkt0.inherited.loss',
+            'train/hkt1.inherited.loss'} <= set(names)
+    assert 'train/native.loss' in names
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/guide/comparison.md'])
+def test_comparison(page):
+    text, = [
+        b for b in blocks(REPO / page, 'python')
+        if b.startswith('# my_comparison.py')
+    ]
+    settings = {}
+    exec(text, settings)
+    for method in settings['comparison']['methods']:
+        for one in method if isinstance(method, list) else [method]:
+            METHODS.build(dict(type=one) if isinstance(one, str) else one)
+
+
+PAGES = [
+    REPO / 'README.md', REPO / 'CONTRIBUTING.md', *sorted(
+        (REPO / 'docs').glob('*.md')), *sorted(GUIDE.glob('*.md'))
+]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: p.name)
+def test_links(page):
+    text = re.sub(r'```.*?```', '', page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r'\]\(((?!http)[^)]+)\)', text):
+        path, _, anchor = link.partition('#')
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor and target.suffix == '.md':
+            headings = re.findall(r'^#+ (.*)$', target.read_text(), re.M)
+            assert anchor in [
+                re.sub(r'[^\w -]', '', h).lower().replace(' ', '-')
+                for h in headings
+            ], link
+
+
+def test_every_command_of_the_pages_is_one():
+    from mmhkt.cli import COMMANDS
+    for page in PAGES:
+        for name in re.findall(r'^(?:\$ )?mmhkt (\S+)',
+                               '\n'.join(blocks(page, r'\w*')), re.M):
+            assert name in COMMANDS, (page, name)
