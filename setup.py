@@ -100,6 +100,7 @@ EXTRAS = {
         'scikit-learn',
         'submitit>=1.5',
         'tensorboard',
+        'timm',
         'setuptools>=70.1,<82',  # builds a wheel without the wheel package
     ],
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],

@@ -6,10 +6,12 @@ computes the losses, :class:`mmhkt.models.Parent` is the parent, and schedules
 are those of :class:`mmhkt.hooks.TransferHook`.
 """
 from contextlib import ExitStack
+from io import StringIO
 from typing import Callable, Dict, List, Optional, Sequence, Union, cast
 
 import torch
 from mmengine.config import Config
+from rich.console import Console
 from torch import Tensor, nn
 
 from mmhkt.hooks.transfer_hook import Knobs
@@ -132,9 +134,11 @@ class InheritedLoss(nn.Module):
         child = self.inheritance.child
         return child.model if isinstance(child, PlainClassifier) else child
 
-    def pairing(self):
-        """The sites: shapes, adapters and costs; a table of ``rich``."""
-        return self.inheritance.pairing()
+    def pairing(self) -> str:
+        """The sites: shapes, adapters and costs, as a table to print."""
+        console = Console(width=120, file=StringIO())
+        console.print(self.inheritance.pairing())
+        return console.file.getvalue()  # type: ignore[attr-defined]
 
     def __enter__(self) -> 'InheritedLoss':
         self._taps = ExitStack()

@@ -86,6 +86,7 @@ def test_classifier(tmp_path, capsys):
         assert run.run(None, {'images': images})[0].shape == (size, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'network', ['pspnet-r18-w32-d8_2k_camvid', 'fcn-r18-w16-d16_2k_camvid'])
 def test_segmentor(tmp_path, capsys, shared_data, network):
@@ -100,6 +101,7 @@ def test_segmentor(tmp_path, capsys, shared_data, network):
     assert run.run(None, {'images': image})[0].shape == (3, 11, 180, 240)
 
 
+@pytest.mark.slow
 def test_flow(tmp_path, capsys, shared_data):
     file, text, difference = exported(
         tmp_path, capsys, 'alone/raft-reduced-small_pairs.py',
