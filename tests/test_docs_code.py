@@ -8,16 +8,16 @@ import stat
 import subprocess
 import sys
 import sysconfig
-import textwrap
 import venv
 
 import numpy as np
 import pytest
 import torch
-from helpers import REPO, digits_config, run
+from helpers import REPO, digits_config, run, tool
 from mmengine.config import Config
 from PIL import Image
 
+from mmhkt.comparison import costs
 from mmhkt.models import Parent, build_network
 from mmhkt.models.build import from_zoo
 from mmhkt.registry import METHODS
@@ -272,22 +272,32 @@ def test_everything_typed(tmp_path):
     default = METHODS.build(dict(type='mmhkt.HKT'))
     assert method.attention == default.attention
     assert method.weights == default.weights
-    assert method.schedule == [
-        dict(begin=0.0, **knob) for knob in default.schedule
-    ]
+    assert method.schedule == default.schedule
+    assert method.bound == default.bound
 
 
 @pytest.mark.slow
-def test_new_method_appears_in_the_comparison(environment, tmp_path):
+def test_new_method_appears_in_the_comparison(tmp_path, monkeypatch):
     """One file and one config, and nothing else is touched."""
+    monkeypatch.setattr(costs, 'ROUNDS', 2)
     files_of(GUIDE / 'adding_a_method.md', tmp_path)
-    typed(
-        textwrap.dedent("""
-        mmhkt compare compare_imitation.py --seeds 0 --work-dir work \\
-          --cfg-options train_cfg.max_epochs=1 \\
-          train_dataloader.dataset.indices=128 \\
-          comparison.train_parent=False parent.checkpoint=None \\
-          parent.random_weights=True"""), tmp_path, environment)
+    tool(
+        'compare.py',
+        'compare_imitation.py',
+        '--seeds',
+        '0',
+        '--work-dir',
+        'work',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'train_dataloader.dataset.indices=128',
+        'comparison.train_parent=False',
+        'parent.checkpoint=None',
+        'parent.random_weights=True',
+        cwd=tmp_path,
+        env={
+            **os.environ, 'PYTHONPATH': str(tmp_path)
+        })
     table = json.loads((tmp_path / 'work/comparison.json').read_text())
     assert [m['name']
             for m in table['methods']] == ['alone', 'imitation', 'hkt']

@@ -65,6 +65,7 @@ def compare(tmp_path, monkeypatch):
                         methods=None,
                         jobs=1,
                         gpus=[],
+                        slurm=None,
                         amp=False,
                         dry_run=False,
                         report_only=False,

@@ -87,7 +87,7 @@ def test_as_jobs_of_which_one_is_killed(tmp_path, environment, whole):
     process = start(tmp_path, environment, *jobs)
     killed(tmp_path / 'middle')
     (tmp_path / 'hold').unlink()
-    text = process.communicate(timeout=600)[0]
+    text = process.communicate(timeout=900)[0]
     assert process.returncode == 1 and 'hkt, seed 0: FAILED' in text
     run = tmp_path / 'work_dirs/my/hkt/seed_0'
     assert (run / 'failed.txt').exists()
@@ -105,7 +105,7 @@ def test_as_jobs_of_which_one_is_killed(tmp_path, environment, whole):
 
 def killed(note):
     """Kill the process that has noted its number."""
-    end = time.time() + 300
+    end = time.time() + 900
     while not note.exists() or not note.read_text().strip():
         assert time.time() < end
         time.sleep(0.1)
