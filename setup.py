@@ -134,6 +134,7 @@ if __name__ == '__main__':
         packages=find_packages(include=['mmhkt', 'mmhkt.*']),
         package_data={
             'mmhkt': ['py.typed'],
+            'mmhkt.analysis': ['*.html'],
             'mmhkt.comparison': ['*.html', '*.css']
         },
         python_requires='>=3.10',
@@ -147,6 +148,7 @@ if __name__ == '__main__':
             'matplotlib>=3.6',
             'scipy>=1.12',
             'statsmodels>=0.14.5',
+            'captum>=0.8',
             'jinja2',
         ],
         extras_require=EXTRAS,

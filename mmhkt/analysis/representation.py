@@ -64,8 +64,11 @@ def gram(features: Tensor) -> Tensor:
     Args:
         features (Tensor): (N, ...).
     """
-    flat = features.flatten(1).double()
-    products = flat @ flat.T
+    flat = features.flatten(1)
+    # Far from 0, float32 would lose what differs; the estimate is of
+    # differences alone.
+    flat = flat - flat.mean(0)
+    products = (flat @ flat.T).double()
     return products.fill_diagonal_(0)
 
 
@@ -100,8 +103,7 @@ class ExplainedVariance:
         # Fitted on, and held out.
         self._moments = torch.zeros(2, size, size, dtype=torch.float64)
 
-    def update(self, given: Tensor, target: Tensor,
-               held_out: Tensor) -> None:
+    def update(self, given: Tensor, target: Tensor, held_out: Tensor) -> None:
         """Take up a batch.
 
         Args:
@@ -110,9 +112,8 @@ class ExplainedVariance:
             target (Tensor): (N, targets) or (N, P, targets).
             held_out (Tensor): (N, ), bool: which images are not fitted on.
         """
-        both = torch.cat([
-            torch.ones_like(given[..., :1]), given, target
-        ], -1).double()
+        both = torch.cat([torch.ones_like(given[..., :1]), given, target],
+                         -1).double()
         for i, chosen in enumerate((~held_out, held_out)):
             rows = both[chosen].flatten(0, -2)
             self._moments[i] += (rows.T @ rows).cpu()

@@ -18,6 +18,7 @@ COMMANDS = {
     'train': 'train a child with its parent, or any OpenMMLab config',
     'test': 'test a checkpoint',
     'compare': 'train methods x seeds and compare what they reach',
+    'inspect': 'show what a finished child got from its parent',
     'benchmark': 'time what a training step costs with each method',
     'export': 'make the plain child of a checkpoint',
     'flow': 'show the optical flow of two images or of a video',

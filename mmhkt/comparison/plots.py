@@ -125,7 +125,7 @@ def _joined(
 
 def _draw_curves(summary: dict, curves: dict, late: bool) -> str:
     height = max(3.4, len(curves) * LINE + 0.7)
-    figure, axes = _figure(height, left=0.55, right=1.7)
+    figure, axes = make_figure(height, left=0.55, right=1.7)
     look, ends, last = _look(summary), [], _end(curves)
     first = last / 2 if late else 0
     for method in summary['methods']:
@@ -140,8 +140,8 @@ def _draw_curves(summary: dict, curves: dict, late: bool) -> str:
         xlim=(first, last),
         ylim=_late_limits(curves) if late else axes.get_ylim())
     _label_at_right(axes, ends)
-    return _svg(figure, 'late' if late else 'curves',
-                'Learning curves, ' + ('second half' if late else 'all'))
+    return make_svg(figure, 'late' if late else 'curves',
+                    'Learning curves, ' + ('second half' if late else 'all'))
 
 
 def _draw_panels(summary: dict, curves: dict) -> List[Tuple[str, str]]:
@@ -151,7 +151,7 @@ def _draw_panels(summary: dict, curves: dict) -> List[Tuple[str, str]]:
         name = method['name']
         if name not in curves or name == reference:
             continue
-        figure, axes = _figure(1.6, left=0.42, right=0.12, width=2.5)
+        figure, axes = make_figure(1.6, left=0.42, right=0.12, width=2.5)
         for which in (reference, name):
             if which in curves:
                 _line_with_band(axes, *curves[which], look[which])
@@ -160,8 +160,8 @@ def _draw_panels(summary: dict, curves: dict) -> List[Tuple[str, str]]:
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         panels.append((method['label'],
-                       _svg(figure, f'panel{i}',
-                            f'Learning curve of {method["label"]}')))
+                       make_svg(figure, f'panel{i}',
+                                f'Learning curve of {method["label"]}')))
     return panels
 
 
@@ -199,7 +199,7 @@ def _group(name: str) -> str:
 
 
 def _draw_group(key: str, group: str, curves: Dict[str, tuple]) -> str:
-    figure, axes = _figure(
+    figure, axes = make_figure(
         max(1.8,
             len(curves) * LINE + 0.7), left=0.55, right=1.7)
     ends = []
@@ -214,7 +214,7 @@ def _draw_group(key: str, group: str, curves: Dict[str, tuple]) -> str:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     _label_at_right(axes, ends)
-    return _svg(figure, key, f'{group} while training')
+    return make_svg(figure, key, f'{group} while training')
 
 
 def _end(curves: dict) -> int:
@@ -244,7 +244,7 @@ def _draw_differences(summary: dict) -> Optional[str]:
                   reverse=not higher)
     if not rows:
         return None
-    figure, axes = _figure(len(rows) * 0.25 + 0.75, left=1.6, right=0.2)
+    figure, axes = make_figure(len(rows) * 0.25 + 0.75, left=1.6, right=0.2)
     # One interval of two seeds can be so wide that nothing else is seen.
     points = [0] + [v for row in rows for v in row['difference']['values']]
     margin = 0.7 * (max(points) - min(points)) or 1
@@ -293,7 +293,7 @@ def _draw_differences(summary: dict) -> Optional[str]:
     axes.tick_params(axis='y', labelcolor=INK, labelsize=9, pad=8)
     axes.grid(axis='y', visible=False)
     axes.spines['left'].set_visible(False)
-    return _svg(figure, 'differences', 'Paired differences with intervals')
+    return make_svg(figure, 'differences', 'Paired differences with intervals')
 
 
 def _draw_cost(summary: dict) -> Optional[str]:
@@ -304,7 +304,7 @@ def _draw_cost(summary: dict) -> Optional[str]:
     if len(rows) < 2:
         return None
     height = max(3.4, len(rows) * LINE + 0.7)
-    figure, axes = _figure(height, left=0.55, right=1.7)
+    figure, axes = make_figure(height, left=0.55, right=1.7)
     look, ends = _look(summary), []
     for row in rows:
         x, y = row['cost']['relative_step'], row['last']['mean']
@@ -323,7 +323,7 @@ def _draw_cost(summary: dict) -> Optional[str]:
     axes.margins(x=0.08)
     axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     _label_at_right(axes, ends)
-    return _svg(figure, 'cost', 'Score against the time of a step')
+    return make_svg(figure, 'cost', 'Score against the time of a step')
 
 
 def draw_ladder(ladder: dict) -> Optional[str]:
@@ -341,7 +341,7 @@ def draw_ladder(ladder: dict) -> Optional[str]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        figure, axes = _figure(
+        figure, axes = make_figure(
             max(3.4,
                 len(ladder['rows']) * LINE + 0.7), left=0.55, right=1.7)
         look = _look(dict(ladder, methods=ladder['rows']))
@@ -378,13 +378,14 @@ def draw_ladder(ladder: dict) -> Optional[str]:
         axes.minorticks_off()
         axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
         _label_at_right(axes, ends)
-        return _svg(figure, 'ladder', 'Score against the length of training')
+        return make_svg(figure, 'ladder',
+                        'Score against the length of training')
 
 
-def _figure(height: float,
-            left: float,
-            right: float,
-            width: float = WIDTH) -> tuple:
+def make_figure(height: float,
+                left: float,
+                right: float,
+                width: float = WIDTH) -> tuple:
     """A figure with fixed margins, in inches."""
     figure = Figure(figsize=(width, height))
     bottom, top = (0.45, 0.1) if width == WIDTH else (0.25, 0.08)
@@ -457,7 +458,14 @@ def _shorten(name: str, most: int = 17) -> str:
     return name if len(name) <= most else name[:most - 1] + '…'
 
 
-def _svg(figure: Figure, key: str, title: str) -> str:
+def make_svg(figure: Figure, key: str, title: str) -> str:
+    """A figure as an element of a page.
+
+    Args:
+        figure (Figure): Is not used any more.
+        key (str): Its class, followed by a number where there are several.
+        title (str): What it shows, in words.
+    """
     buffer = io.StringIO()
     # The key keeps the ids of several figures in one page apart.
     with matplotlib.rc_context({'svg.hashsalt': key}):

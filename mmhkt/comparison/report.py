@@ -124,10 +124,16 @@ def render_markdown(summary: dict) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def environment_of_pages() -> Environment:
-    """What fills the templates in this folder in."""
+def environment_of_pages(*more: str) -> Environment:
+    """What fills the templates in this folder in.
+
+    Args:
+        *more (str): Packages beside this one that have templates too.
+    """
+    here = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(
+            [here, *(here.with_name(name) for name in more)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -49,8 +49,9 @@ def test_cka_of_many_images_is_that_of_covariances():
     x = rng.normal(size=(2000, 5))
     y = x @ rng.normal(size=(5, 4)) + rng.normal(size=(2000, 4))
     a, b = (z - z.mean(0) for z in (x, y))
-    expected = (np.linalg.norm(a.T @ b)**2 / np.linalg.norm(a.T @ a) /
-                np.linalg.norm(b.T @ b))
+    expected = (
+        np.linalg.norm(a.T @ b)**2 / np.linalg.norm(a.T @ a) /
+        np.linalg.norm(b.T @ b))
     found = cka([torch.tensor(x)], [torch.tensor(y)], batches=20)
     assert found[0, 0] == pytest.approx(expected, abs=0.01)
 

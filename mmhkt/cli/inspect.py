@@ -1,0 +1,41 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Show what a finished child got from its parent, without training anything.
+
+How alike the stages of child and parent are (CKA, variance explained); of
+classifiers also what the child does otherwise than a child alone: by class,
+images won and lost, calibration. On the validation images of the config.
+"""
+import argparse
+
+from .arguments import add_cfg_options, hand_over
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of a run that has a parent')
+    parser.add_argument('checkpoint', help='of the child that inherited')
+    parser.add_argument(
+        '--alone', metavar='CKPT', help='of the same child, trained alone')
+    parser.add_argument(
+        '--images', type=int, help='how many; default: all of the set')
+    parser.add_argument(
+        '--samples',
+        type=int,
+        default=3,
+        help='how many images won, and how many lost, to show where the '
+        'networks look in; needs --alone; default: 3')
+    parser.add_argument(
+        '--out',
+        default='inheritance',
+        help='folder for inheritance.html and .json; default: inheritance')
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if args.images is not None and args.images < 8:
+        parser.error('--images must be 8 or more')
+    return args
+
+
+def main(argv=None):
+    return hand_over(parse_args(argv), 'mmhkt.analysis.command')
