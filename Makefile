@@ -1,6 +1,8 @@
 # make demo      compare ways to teach a child, on this machine's CPU
 # make demo-seg  the same for segmentation, of the MNI152 brain template
 # make test      run the tests, in two processes of one thread each (JOBS=2)
+# make fuzz      try a thousand times as many inputs as the tests do
+# make faults    kill trainings, comparisons, exports and conversions, 200 times
 # make env       only create the virtual environment that all use
 # make lint      check style and types
 # make docs      build the site, in docs/_build/html
@@ -22,7 +24,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.mmhkt-installed
 SOURCES := mmhkt tools tests configs setup.py
 
-.PHONY: demo demo-seg test env lint docs clean
+.PHONY: demo demo-seg test fuzz faults env lint docs clean
 
 demo: env
 	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
@@ -34,6 +36,13 @@ demo-seg: env
 test: env
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile \
 	    --durations=10 $(ARGS)
+
+fuzz: env
+	MMHKT_FUZZ=fuzz OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_properties \
+	    --hypothesis-show-statistics $(ARGS)
+
+faults: env
+	MMHKT_KILLS=50 OMP_NUM_THREADS=1 $(PY) -m pytest -s tests/test_faults $(ARGS)
 
 env: $(STAMP)
 

@@ -91,6 +91,7 @@ EXTRAS = {
     'demo-seg': ['nilearn'],  # has the MNI152 template
     'lits': ['nibabel'],  # reads the volumes, for the converter
     'tests': [
+        'hypothesis',
         'nibabel',
         'nilearn',
         'onnx>=1.16',
@@ -150,6 +151,7 @@ if __name__ == '__main__':
             'statsmodels>=0.14.5',
             'captum>=0.8',
             'jinja2',
+            'pydantic>=2.5',  # checks settings against signatures
         ],
         extras_require=EXTRAS,
         cmdclass={'build_py': BuildWithMim},

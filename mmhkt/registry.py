@@ -14,33 +14,36 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
-from mmengine.registry import Registry
 
-RUNNERS = Registry(
+from .utils.settings import CheckedRegistry
+
+RUNNERS = CheckedRegistry(
     'runner', parent=MMENGINE_RUNNERS, locations=['mmhkt.runner'])
-LOOPS = Registry('loop', parent=MMENGINE_LOOPS, locations=['mmhkt.runner'])
-OPTIM_WRAPPERS = Registry(
+LOOPS = CheckedRegistry(
+    'loop', parent=MMENGINE_LOOPS, locations=['mmhkt.runner'])
+OPTIM_WRAPPERS = CheckedRegistry(
     'optim_wrapper',
     parent=MMENGINE_OPTIM_WRAPPERS,
     locations=['mmhkt.runner'])
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, locations=['mmhkt.hooks'])
-DATASETS = Registry(
+HOOKS = CheckedRegistry(
+    'hook', parent=MMENGINE_HOOKS, locations=['mmhkt.hooks'])
+DATASETS = CheckedRegistry(
     'dataset', parent=MMENGINE_DATASETS, locations=['mmhkt.datasets'])
-DATA_SAMPLERS = Registry(
+DATA_SAMPLERS = CheckedRegistry(
     'data sampler',
     parent=MMENGINE_DATA_SAMPLERS,
     locations=['mmhkt.datasets'])
-TRANSFORMS = Registry(
+TRANSFORMS = CheckedRegistry(
     'transform', parent=MMENGINE_TRANSFORMS, locations=['mmhkt.datasets'])
-MODELS = Registry(
+MODELS = CheckedRegistry(
     'model',
     parent=MMENGINE_MODELS,
     locations=['mmhkt.models', 'mmhkt.inheritance'])
-METRICS = Registry(
+METRICS = CheckedRegistry(
     'metric', parent=MMENGINE_METRICS, locations=['mmhkt.evaluation'])
-VISUALIZERS = Registry(
+VISUALIZERS = CheckedRegistry(
     'visualizer',
     parent=MMENGINE_VISUALIZERS,
     locations=['mmhkt.visualization'])
 # How a child inherits: HKT, LePoKet, Alone, ...
-METHODS = Registry('method', scope='mmhkt', locations=['mmhkt.methods'])
+METHODS = CheckedRegistry('method', scope='mmhkt', locations=['mmhkt.methods'])

@@ -26,6 +26,16 @@ def pair(folder, number, hu, labels, suffix='.nii.gz', **kwargs):
     save(folder / f'segmentation-{number}{suffix}', labels, **kwargs)
 
 
+def voxels(seed=0, shape=(6, 5, 4)):
+    """HU and labels, axes to the right, front and head; the lowest slice is
+    empty."""
+    rng = np.random.default_rng(seed)
+    hu = rng.integers(-1000, 1000, shape).astype(np.int16)
+    labels = rng.integers(0, 3, shape).astype(np.uint8)
+    labels[..., 0] = 0
+    return hu, labels
+
+
 def convert(source, out, *args, workers=2):
     """Convert and return the manifest."""
     prepare_lits.main([

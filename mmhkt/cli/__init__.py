@@ -30,7 +30,8 @@ parent while it trains.
 
 {commands}
 
-`mmhkt COMMAND --help` says more. `python -m mmhkt` is the same command.
+`mmhkt COMMAND --help` says more; with `--traceback` an error shows where it
+was raised. `python -m mmhkt` is the same command.
 """
 
 

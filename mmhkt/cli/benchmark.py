@@ -9,6 +9,7 @@ Prints the medians and what they come to in relation to each other.
 import argparse
 
 from .arguments import add_cfg_options, hand_over
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -27,5 +28,6 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.runner.step_times')

@@ -10,6 +10,7 @@ import argparse
 from mmengine.config import DictAction
 
 from .arguments import add_cfg_options, hand_over
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -65,5 +66,6 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.comparison.command')

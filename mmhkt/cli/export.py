@@ -10,6 +10,7 @@ the weights are loaded strictly into the network that this config builds.
 import argparse
 
 from .arguments import hand_over
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -43,5 +44,6 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.models.export_checkpoint')

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from .arguments import add_cfg_options, hand_over
+from .one_line import in_one_line
 
 CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
 PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
@@ -62,5 +63,6 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.visualization.flow_demo')

@@ -7,6 +7,7 @@ is learned in training only. Nothing is trained.
 import argparse
 
 from .arguments import add_cfg_options, hand_over
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -31,5 +32,6 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.runner.pairing')

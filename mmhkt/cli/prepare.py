@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from mmhkt.prepare import RECIPES, PrepareError
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -33,6 +34,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+@in_one_line
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ['lits']:  # has arguments of its own

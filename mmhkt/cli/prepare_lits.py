@@ -7,8 +7,10 @@ subfolders. What is written, for mmhkt.LiTSDataset:
     images/N/0000.png  the window as grey values 0 to 255
     masks/N/0000.png   0 background, 1 liver, 2 tumour
     volumes/N.json     one entry of the manifest; marks a volume as done
+                       with these settings and these files
     manifest.json      settings, and of each volume split, size, spacing,
-                       pixels of liver and tumour per slice, checksums
+                       pixels of liver and tumour per slice, checksums;
+                       written last, and not there while slices are changed
 
 All slices are kept, in order from the feet to the head; mmhkt.LiTSDataset
 chooses. Volumes are turned by their affine so that rows run from front to back
@@ -23,6 +25,7 @@ import os
 from pathlib import Path
 
 from .arguments import hand_over
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -79,5 +82,6 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.prepare.lits')

@@ -5,6 +5,7 @@ import os
 import os.path as osp
 
 from .arguments import add_common_arguments
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -43,6 +44,7 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     args = parse_args(argv)
     import mmengine

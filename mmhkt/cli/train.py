@@ -4,6 +4,7 @@ import argparse
 import os
 
 from .arguments import add_common_arguments
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -38,11 +39,11 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     args = parse_args(argv)
-    from mmhkt.utils.config import (CONFIG_ERRORS, build_runner,
-                                    leave_process_group, load_config,
-                                    merge_train_args, quieten)
+    from mmhkt.utils.config import (CONFIG_ERRORS, leave_process_group,
+                                    load_config, merge_train_args, quieten)
 
     quieten()
     try:
@@ -50,5 +51,7 @@ def main(argv=None):
         merge_train_args(cfg, args)
     except CONFIG_ERRORS as error:
         raise SystemExit(f'mmhkt: {error}') from None
-    build_runner(cfg).train()
+    # Not before `quieten`: it imports the libraries that talk.
+    from mmhkt.runner.train import train
+    train(cfg)
     leave_process_group()

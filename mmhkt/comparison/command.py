@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from mmhkt.comparison import lock, write_report
+from mmhkt.comparison import write_report
 from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
 from mmhkt.comparison.display import display, results_of, table_of
 from mmhkt.comparison.ladder import rungs_of, with_equal_cost
@@ -19,6 +19,7 @@ from mmhkt.comparison.plan import check_parents, make_plan
 from mmhkt.comparison.records import read_record
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.comparison.summary import summarise
+from mmhkt.utils import lock
 from mmhkt.utils.config import CONFIG_ERRORS, ConfigError
 
 
@@ -54,7 +55,8 @@ def work(plan, args, console) -> int:
     gpu = args.gpus[0] if args.gpus else None
     environment = environment_of_run(args.jobs, gpu)
     launcher = None
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, terminate)
     try:
         if plan.equal_cost:
             measure_first(plan, args, console, environment)
@@ -72,9 +74,9 @@ def work(plan, args, console) -> int:
         if any(map(any_finished, rungs)):
             measure(plan, args, launcher, environment)
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except SystemExit as end:  # by SIGTERM
-        return end.code
+        return interrupted(128 + signal.SIGINT)
+    except SystemExit as end:  # by SIGTERM or SIGHUP
+        return interrupted(end.code)
     except CostsError as error:
         print(f'mmhkt: the table goes without costs: {error}', file=sys.stderr)
     finally:
@@ -113,6 +115,14 @@ def launcher_of(plan, args, jobs):
     except ImportError as error:
         raise ConfigError(f'--slurm: {error}; pip install submitit') from None
     return ClusterLauncher(plan.folder / 'jobs', args.slurm, jobs)
+
+
+def interrupted(status: int) -> int:
+    """Say how it goes on; returns the exit status."""
+    print(
+        'mmhkt: interrupted; start the same command again, and it goes on',
+        file=sys.stderr)
+    return status
 
 
 def any_finished(plan) -> bool:

@@ -1,15 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What each method of a comparison costs a training step."""
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 from mmengine.config import Config
 
 from mmhkt.utils.config import plain
-from mmhkt.utils.files import write_text
+from mmhkt.utils.files import read_json, write_text
 from .plan import Plan
 
 ROUNDS = 15
@@ -29,8 +28,13 @@ def kept_costs(plan: Plan) -> Optional[dict]:
     text = _config(plan)
     if (text and result.exists() and config.exists()
             and config.read_text() == text):
-        return json.loads(result.read_text())
+        return read_json(result, cost_fields)
     return None
+
+
+def cost_fields(medians: Dict[str, float] = {},
+                flops: Optional[float] = None) -> None:
+    """What ``mmhkt benchmark`` writes down."""
 
 
 def measure_costs(plan: Plan, environment: dict) -> None:

@@ -17,6 +17,8 @@ PARENT = 'parent'  # the folder of the parent's run
 # Of a dataloader: they change no batch.
 HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory',
             'prefetch_factor')
+# What else lies beside the folders of methods, whatever the case.
+TAKEN = re.compile(rf'{PARENT}(\.py)?|comparison\..*|costs\..*', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def entries_of_methods(methods, cfg: Config) -> List[Entry]:
         named = {'alone': ('Alone', dict(type=ALONE)), **named}
     entries = []
     for name, (label, method) in named.items():
-        if not re.fullmatch(r'\w[\w.+-]*', name) or name == PARENT:
+        if not re.fullmatch(r'\w[\w.+-]{0,99}', name) or TAKEN.fullmatch(name):
             raise ConfigError(f'comparison: "{name}" cannot be the name of a '
                               'method, because it names a folder too')
         entries.append(

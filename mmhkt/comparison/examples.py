@@ -1,12 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """The pictures of all runs, put beside each other."""
 import base64
-import json
 from pathlib import Path
-from typing import List, Optional
+from typing import List, Optional, Sequence, Tuple
 
 import cv2
 
+from mmhkt.utils.files import read_json
 from .plan import Plan, Run
 
 # Where :class:`mmhkt.hooks.ExamplesHook` puts them, within a run's folder.
@@ -24,10 +24,12 @@ def read_examples(folder: Path) -> Optional[dict]:
     Args:
         folder (Path): The run's.
     """
-    try:
-        return json.loads(Path(folder, FOLDER, INDEX).read_text())
-    except FileNotFoundError:
-        return None
+    return read_json(Path(folder, FOLDER, INDEX), example_fields)
+
+
+def example_fields(classes: Sequence[Tuple[str, list]],
+                   samples: Sequence[dict], note: Optional[str]) -> None:
+    """What :class:`mmhkt.hooks.ExamplesHook` writes down."""
 
 
 def collect_examples(plan: Plan) -> Optional[dict]:

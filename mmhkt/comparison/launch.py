@@ -12,8 +12,8 @@ from typing import Callable, Dict, List, Optional, Sequence
 
 from mmengine.device import get_device
 
+from mmhkt.utils import lock
 from mmhkt.utils.files import write_text
-from . import lock
 from .plan import Run
 from .records import FAILURE, read_record
 
@@ -103,7 +103,10 @@ class Launcher:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=environment_of_run(self.jobs, gpu),
+                    env={
+                        **environment_of_run(self.jobs, gpu), lock.LOCKED:
+                        str(run.folder.resolve())
+                    },
                     pass_fds=[file],
                     # Ctrl-C is for us; and all its workers can be ended.
                     start_new_session=True)

@@ -2,12 +2,14 @@
 """What is to be compared, checked before anything is started."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, List, Literal, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from mmhkt.utils import one_of
 from mmhkt.utils.config import ConfigError, load_config, require, set_amp
+from mmhkt.utils.settings import (Many, Name, Number, Positive, SettingError,
+                                  check, settings_of)
 from .budgets import steps_of
 from .entries import (ALONE, PARENT, RUNNER, Entry, check_comparable,
                       entries_of_configs, entries_of_methods, is_alone)
@@ -15,8 +17,6 @@ from .metrics import higher_is_better, metric_of
 
 RECORD = dict(type='mmhkt.RecordHook')
 EXAMPLES = 'mmhkt.ExamplesHook'
-SETTINGS = ('methods', 'seeds', 'reference', 'metric', 'rule', 'train_parent',
-            'examples', 'margin', 'score_parent', 'budgets', 'equal_cost')
 NEEDED = ('model', 'train_cfg', 'train_dataloader', 'optim_wrapper', 'val_cfg',
           'val_dataloader', 'val_evaluator')
 
@@ -153,7 +153,7 @@ def make_plan(paths: Sequence[str],
         reference = _reference(settings['reference'], entries)
         entries = _restrict(entries, methods, reference)
         seeds = _seeds(settings['seeds'] if seeds is None else seeds)
-        examples = _examples(settings['examples'])
+        examples = settings['examples']
         if settings['metric'] is None and settings['rule'] is None:
             settings['metric'], settings['rule'] = metric_of(cfgs[0])
         higher_is_better(settings['metric'] or 'accuracy', settings['rule'])
@@ -163,6 +163,8 @@ def make_plan(paths: Sequence[str],
                                   'config has none')
     except ConfigError:
         raise
+    except SettingError as error:
+        raise ConfigError(str(error)) from None
     except ValueError as error:
         raise ConfigError(f'comparison: {error}') from None
     return Plan(
@@ -175,15 +177,28 @@ def make_plan(paths: Sequence[str],
         settings['rule'],
         parent,
         examples,
-        margin=_margin(settings['margin']),
-        score_parent=bool(settings['score_parent']),
+        margin=settings['margin'],
+        score_parent=settings['score_parent'],
         budgets=_budgets(settings['budgets'], entries),
-        equal_cost=bool(settings['equal_cost']))
+        equal_cost=settings['equal_cost'])
+
+
+def comparison_fields(methods: Any = None,
+                      seeds: Union[int, Many] = (0, ),
+                      reference: Optional[Name] = None,
+                      metric: Optional[Name] = None,
+                      rule: Optional[Literal['greater', 'less']] = None,
+                      train_parent: bool = False,
+                      examples: Number = 4,
+                      margin: Optional[Positive] = None,
+                      score_parent: bool = True,
+                      budgets: Any = None,
+                      equal_cost: bool = False) -> None:
+    """The settings of a comparison."""
 
 
 def _settings(given: dict, options: Sequence[str] = ()) -> dict:
-    for name in given:
-        one_of('The setting', name, SETTINGS)
+    check(comparison_fields, given, 'comparison', partial=True)
     if given and given.get('methods') is None:
         raise ConfigError(
             "comparison: methods is missing; for example ['mmhkt.Alone', "
@@ -192,13 +207,9 @@ def _settings(given: dict, options: Sequence[str] = ()) -> dict:
         if option.partition('.')[0] == 'method':
             raise ConfigError(f'--cfg-options {option}: the methods are those '
                               'of comparison.methods')
-    defaults = dict.fromkeys(SETTINGS)
     return {
-        **defaults, 'seeds': [0],
-        'train_parent': False,
-        'examples': 4,
-        'score_parent': True,
-        **given
+        name: given.get(name, setting.default)
+        for name, setting in settings_of(comparison_fields).items()
     }
 
 
@@ -223,30 +234,14 @@ def _restrict(entries: Sequence[Entry], names: Optional[Sequence[str]],
 def _seeds(seeds) -> List[int]:
     seeds = list(seeds) if isinstance(seeds, (list, tuple)) else [seeds]
     for seed in seeds:
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        if not isinstance(seed, int) or isinstance(
+                seed, bool) or not 0 <= seed < 2**32:
             raise ConfigError(f'comparison: {seed!r} is no seed; seeds are '
-                              'integers of 0 or more')
+                              'integers from 0 to 4294967295')
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f'comparison: seeds {seeds} are '
                           f'{"not all different" if seeds else "missing"}')
     return seeds
-
-
-def _examples(number) -> int:
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise ConfigError(f'comparison: examples={number!r} is no number of '
-                          'samples; 0 draws none')
-    return number
-
-
-def _margin(margin) -> Optional[float]:
-    if margin is not None and (isinstance(margin, bool)
-                               or not isinstance(margin, (int, float))
-                               or not 0 < margin < float('inf')):
-        raise ConfigError(f'comparison: margin={margin!r} is no difference of '
-                          'the metric above 0, within which methods count as '
-                          'equivalent')
-    return margin
 
 
 def _budgets(budgets, entries: Sequence[Entry]) -> tuple:
@@ -292,6 +287,10 @@ def check_parents(plan: Plan) -> None:
             raise ConfigError(
                 f'there is no parent checkpoint {path}; train it first, or '
                 'let comparison = dict(train_parent=True, ...) do it')
+    # Here, because it imports what tools have to quieten first.
+    from mmhkt.runner.preflight import preflight
+    for entry in plan.entries:
+        preflight(entry.cfg)
 
 
 def _parent(cfg: Config, folder: Path, amp: bool) -> Run:

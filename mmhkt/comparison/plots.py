@@ -195,7 +195,9 @@ def _training_curves(method: dict) -> Dict[str, tuple]:
 
 
 def _group(name: str) -> str:
-    return 'accuracy' if name.endswith('.accuracy') else name.split('.')[1]
+    if name.endswith('.accuracy'):
+        return 'accuracy'
+    return name.split('.')[1] if '.' in name else name
 
 
 def _draw_group(key: str, group: str, curves: Dict[str, tuple]) -> str:
@@ -480,9 +482,11 @@ def make_svg(figure: Figure, key: str, title: str) -> str:
     # The ids of groups are no one's target, and the same in every figure.
     svg = re.sub(r'<g id="[^"]*"', '<g', svg)
     svg = re.sub(r'font-family: [^;"]*; ', '', svg)
+    # The key may have come from anywhere.
+    name = re.sub(r'\W+', '-', key.rstrip('0123456789'))
     svg = re.sub(
         r'<svg [^>]*?(viewBox="[^"]*")[^>]*>',
-        rf'<svg role="img" class="{key.rstrip("0123456789")}" \1>',
+        rf'<svg role="img" class="{name}" \1>',
         svg,
         count=1)
     for color, variable in THEME.items():

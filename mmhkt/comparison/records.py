@@ -1,22 +1,57 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What the folder of a run tells about it."""
-import json
 import math
 from pathlib import Path
-from typing import List, Optional
+from typing import Annotated, Dict, List, Literal, Optional
 
-from . import lock
+from pydantic import StringConstraints
+
+from mmhkt.utils import lock
+from mmhkt.utils.files import read_json
+from mmhkt.utils.settings import Described, settings_of
 
 # Why a run failed; it is deleted when the run is started again.
 FAILURE = 'failed.txt'
 
+# Of a step: JSON has no other keys.
+Digits = Annotated[str,
+                   StringConstraints(pattern=r'^\d{1,18}$'),
+                   Described('a whole number as text')]
+
 
 def read_record(folder: Path) -> dict:
     """What :class:`mmhkt.hooks.RecordHook` has written; {} before it has."""
-    try:
-        return json.loads(Path(folder, 'record.json').read_text())
-    except FileNotFoundError:
-        return {}
+    content = read_json(Path(folder, 'record.json'), record_fields)
+    # Of an older version some may be missing.
+    return {} if content is None else {**DEFAULTS, **content}
+
+
+def record_fields(finished: bool = False,
+                  finite: bool = True,
+                  diverged: Optional[str] = None,
+                  skipped: int = 0,
+                  initial_weights: Optional[str] = None,
+                  parent_weights: Optional[str] = None,
+                  batches: Dict[Digits, str] = {},
+                  validations: Dict[Digits, Dict[str, float]] = {},
+                  training: Dict[str, list] = {},
+                  parent_scores: Optional[Dict[str, float]] = None,
+                  unit: Literal['epoch', 'iter'] = 'epoch',
+                  iter: int = 0,
+                  max_iters: int = 1,
+                  step: Optional[float] = None,
+                  peak_memory: Optional[int] = None,
+                  parameters: Optional[int] = None,
+                  extra_parameters: Optional[int] = None,
+                  setup: dict = {}) -> None:
+    """What a record is made of."""
+
+
+DEFAULTS = {
+    name: setting.default
+    for name, setting in settings_of(record_fields).items()
+    if name != 'setup'  # without it nothing is said
+}
 
 
 def state_of(folder: Path, record: Optional[dict] = None) -> str:
@@ -31,6 +66,8 @@ def state_of(folder: Path, record: Optional[dict] = None) -> str:
         return 'finished' if _is_finite(record) else 'diverged'
     if lock.is_locked(folder):
         return 'running'
+    if record.get('diverged'):
+        return 'diverged'
     return 'failed' if Path(folder, FAILURE).exists() else 'waiting'
 
 
@@ -45,7 +82,9 @@ def _is_finite(record: dict) -> bool:
 def error_of(folder: Path) -> Optional[str]:
     """Why a run has failed, in one line."""
     path = Path(folder, FAILURE)
-    return path.read_text().strip() if path.exists() else None
+    if not path.exists():
+        return None
+    return path.read_text(errors='replace').strip()
 
 
 def progress_of(record: dict) -> float:

@@ -134,8 +134,9 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
         best_at=best_at,
         error=dict(
             failed=error_of(run.folder),
-            diverged='its weights or its last score are not finite').get(
-                state),
+            diverged=record.get('diverged')
+            or 'its weights or its last score are not finite').get(state),
+        skipped=record.get('skipped', 0),
         initial_weights=record.get('initial_weights'),
         batches=record.get('batches', {}),
         training=record.get('training', {}),

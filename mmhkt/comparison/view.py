@@ -97,6 +97,13 @@ class View:
             warnings.append(
                 'The deployed children are not the same: they have '
                 f'{self.summary["deployed"]["parameters"]} parameters.')
+        skipped = [
+            f'{run["skipped"]} of {m["label"]}, seed {run["seed"]}'
+            for m in self.methods for run in m['runs'] if run.get('skipped')
+        ]
+        if skipped:
+            warnings.append('Steps that were not finite were skipped: '
+                            f'{"; ".join(skipped)}.')
         if self.unfinished:
             warnings.append(
                 f'Not every run has a last score ({self.counts}). A row is '

@@ -1,8 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os.path as osp
 import zipfile
-import zlib
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -124,16 +123,19 @@ class ArrayDataset(BaseDataset):
         keys = [f'{self.split}_images', f'{self.split}_labels']
         if self.CLASSES is None:
             keys.append('train_labels')
+        arrays: Dict[str, np.ndarray] = {}
         reading = 'it'
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays = {}
+                found = file.files
                 for key in keys:
-                    self._check_key(key, file.files)
-                    reading = key
-                    arrays[key] = np.asarray(file[key])
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    if key in found:
+                        reading = key
+                        arrays[key] = np.asarray(file[key])
+        except Exception as error:  # numpy and zipfile raise many kinds
             raise self._error(f'{reading} cannot be read: {error}') from error
+        for key in keys:
+            self._check_key(key, found)
         return arrays[keys[0]], arrays[keys[1]], arrays.get('train_labels')
 
     def _check_key(self, key: str, found: List[str]) -> None:

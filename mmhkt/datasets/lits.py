@@ -1,7 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import json
 from pathlib import Path
-from typing import List
+from typing import Dict, List, Sequence
 
 import cv2
 import numpy as np
@@ -10,6 +9,17 @@ from mmengine.dataset import BaseDataset
 
 from mmhkt.registry import DATASETS, TRANSFORMS
 from mmhkt.utils import one_of
+from mmhkt.utils.files import read_json
+from mmhkt.utils.settings import Count, check
+
+
+def manifest_fields(volumes: Dict[str, dict], slice: str) -> None:
+    """What is read of the manifest."""
+
+
+def volume_fields(split: str, slices: Count,
+                  labels: Sequence[Sequence[int]]) -> None:
+    """What is read of a volume in it."""
 
 
 @DATASETS.register_module()
@@ -71,7 +81,13 @@ class LiTSDataset(BaseDataset):
             raise FileNotFoundError(
                 f'There is no {self.ann_file}; tools/dataset_converters/'
                 'lits.py makes it from the volumes of LiTS.')
-        manifest = json.loads(Path(self.ann_file).read_text())
+        manifest = read_json(Path(self.ann_file), manifest_fields)
+        for volume, entry in manifest['volumes'].items():
+            check(
+                volume_fields,
+                entry,
+                f'{self.ann_file}, volume {volume}',
+                more=True)
         splits = sorted({v['split'] for v in manifest['volumes'].values()})
         one_of(f'{self.ann_file} has volumes of {", ".join(splits)}; split',
                self.split, splits)

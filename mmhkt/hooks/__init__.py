@@ -1,4 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from .checkpoint_hook import SafeCheckpointHook
+from .divergence_hook import DivergenceHook
 from .examples_hook import ExamplesHook
 from .extraction_hook import ExtractionHook
 from .flow_visualization_hook import FlowVisualizationHook
@@ -8,6 +10,7 @@ from .schedule import Schedule
 from .transfer_hook import TransferHook
 
 __all__ = [
-    'ExamplesHook', 'ExtractionHook', 'FlowVisualizationHook', 'MixtureHook',
-    'RecordHook', 'Schedule', 'TransferHook'
+    'DivergenceHook', 'ExamplesHook', 'ExtractionHook',
+    'FlowVisualizationHook', 'MixtureHook', 'RecordHook', 'SafeCheckpointHook',
+    'Schedule', 'TransferHook'
 ]

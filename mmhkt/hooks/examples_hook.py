@@ -18,6 +18,7 @@ from mmhkt.registry import HOOKS
 from mmhkt.utils import private_randomness
 from mmhkt.utils.files import write_text
 from mmhkt.utils.hashing import unwrapped
+from mmhkt.utils.settings import Number
 from mmhkt.visualization.examples import Painter, painter_of
 from .common import hereditary
 
@@ -53,10 +54,7 @@ class ExamplesHook(Hook):
     # drawing takes is not the training's.
     priority = 'LOWEST'
 
-    def __init__(self, number: int = 4):
-        if not isinstance(number, int) or number < 0:
-            raise ValueError('The number of examples must be a whole number '
-                             f'from 0 on, but is {number!r}.')
+    def __init__(self, number: Number = 4):
         self.number = number
 
     @master_only

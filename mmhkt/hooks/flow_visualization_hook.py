@@ -7,6 +7,7 @@ from mmengine.visualization import Visualizer
 
 from mmhkt.registry import HOOKS
 from mmhkt.structures import FlowDataSample
+from mmhkt.utils.settings import Count, Name, NotNegative
 
 
 @HOOKS.register_module()
@@ -30,13 +31,10 @@ class FlowVisualizationHook(Hook):
 
     def __init__(self,
                  enable: bool = False,
-                 interval: int = 50,
+                 interval: Count = 50,
                  show: bool = False,
-                 wait_time: float = 0,
-                 out_dir: Optional[str] = None):
-        if interval < 1:
-            raise ValueError(
-                f'interval must be 1 or more, but got {interval}.')
+                 wait_time: NotNegative = 0,
+                 out_dir: Optional[Name] = None):
         self.enable = enable
         self.interval = interval
         self.show = show

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 
 from mmhkt.models.export import export_child
 from mmhkt.registry import HOOKS
+from mmhkt.utils.settings import Count, Name, NotNegative
 from .common import hereditary
 
 # How many points a curve of the whole run has.
@@ -35,9 +36,9 @@ class MixtureHook(Hook):
     """
 
     def __init__(self,
-                 interval: int = 10,
-                 warn_gap: float = 15.0,
-                 export: Optional[str] = 'child.pth'):
+                 interval: Count = 10,
+                 warn_gap: NotNegative = 15.0,
+                 export: Optional[Name] = 'child.pth'):
         self.interval = interval
         self.warn_gap = warn_gap
         self.export = export

@@ -13,7 +13,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from mmhkt.evaluation import image_scores
 from mmhkt.registry import HOOKS
-from mmhkt.utils.files import write_text
+from mmhkt.utils.files import read_json, write_text
 from mmhkt.utils.hashing import hash_of_batch, hash_of_weights, unwrapped
 from .common import hereditary
 from .setup import setup_of
@@ -51,6 +51,7 @@ class RecordHook(Hook):
         self._path = Path(runner.work_dir, 'record.json')
         self._finished, self._finite = False, True
         self._setup = setup_of(runner)
+        self._diverged: Optional[str] = None
         self._validations: Dict[str, Dict[str, float]] = {}
         new = dict(
             initial_weights=None,
@@ -137,10 +138,15 @@ class RecordHook(Hook):
         self._finished = True
         self._write(runner, runner.iter)
 
+    def on_divergence(self, runner, error: Exception) -> None:
+        """Note why the run was stopped."""
+        self._diverged = str(error)
+        self._write(runner, runner.iter)
+
     def _catch_up(self, runner) -> None:
         loop, done = runner.train_loop, _step(runner)
         if self._path.is_file():
-            noted = json.loads(self._path.read_text())['validations']
+            noted = read_json(self._path).get('validations', {})
             self._validations = {
                 step: scores
                 for step, scores in noted.items() if int(step) <= done
@@ -168,6 +174,9 @@ class RecordHook(Hook):
         record = dict(
             finished=self._finished,
             finite=self._finite,
+            diverged=self._diverged,
+            skipped=runner.message_hub.runtime_info.get('skipped',
+                                                        {}).get('skipped', 0),
             initial_weights=self._seen['initial_weights'],
             parent_weights=self._seen['parent_weights'],
             batches=self._seen['batches'],

@@ -1,14 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
-from dataclasses import dataclass, fields
-from typing import Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Annotated, Literal, Optional, Sequence, Tuple
 
+from annotated_types import Gt, Le, MinLen
 from mmengine.runner import IterBasedTrainLoop
 
-from mmhkt.utils import nearest, one_of
-
-RULES = ('constant', 'linear', 'cosine')
-UNITS = ('run', 'epoch', 'iter')
+from mmhkt.utils import one_of
+from mmhkt.utils.settings import Name, NotNegative, Number, check
 
 
 @dataclass
@@ -40,16 +39,16 @@ class Schedule:
     warm-up followed by weaning is two of them; sites that begin one after
     another make a transfer of several stages.
     """
-    knob: str
-    rule: str = 'linear'
-    start: float = 1.0
-    stop: float = 0.0
-    begin: float = 0.0
-    end: Optional[float] = None
-    unit: str = 'run'
-    sites: Optional[Sequence[int]] = None
-    least_iters: int = 0
-    latest: float = 1.0
+    knob: Name
+    rule: Literal['constant', 'linear', 'cosine'] = 'linear'
+    start: NotNegative = 1.0
+    stop: NotNegative = 0.0
+    begin: NotNegative = 0.0
+    end: Optional[NotNegative] = None
+    unit: Literal['run', 'epoch', 'iter'] = 'run'
+    sites: Optional[Annotated[Sequence[int], MinLen(1)]] = None
+    least_iters: Number = 0
+    latest: Annotated[float, Gt(0), Le(1)] = 1.0
 
     @classmethod
     def from_cfg(cls,
@@ -69,33 +68,17 @@ class Schedule:
         Raises:
             ValueError: If a setting is unknown or impossible.
         """
-        known = [field.name for field in fields(cls)]
-        for name in cfg:
-            if name not in known:
-                raise ValueError(f'A schedule of {method} has no setting '
-                                 f'"{name}"; {nearest(name, known)}.')
         if 'knob' not in cfg:
             raise ValueError(f'A schedule of {method} names no knob; '
                              f'valid: {", ".join(knobs)}.')
+        check(cls, cfg, f'A schedule of {method}')
         one_of(f'The knob of a schedule of {method},', cfg['knob'], knobs)
         schedule = cls(**cfg)
-        one_of('The rule of a schedule', schedule.rule, RULES)
-        one_of('The unit of a schedule', schedule.unit, UNITS)
-        for name in ('start', 'stop'):
-            if not 0 <= getattr(schedule, name) < math.inf:
-                raise ValueError(
-                    f'The {name} of a schedule of {method} must be a fraction '
-                    f'of 0 or more, but got {getattr(schedule, name)}.')
         if schedule.sites is not None and schedule.knob not in site_knobs:
             raise ValueError(
                 f'A schedule of {method} turns "{schedule.knob}" for some '
                 'sites, but what belongs to a site is only '
                 f'{", ".join(site_knobs) or "nothing"}.')
-        if schedule.least_iters < 0 or not 0 < schedule.latest <= 1:
-            raise ValueError(
-                f'A schedule of {method} takes a number of least_iters of 0 '
-                'or more and a fraction above 0 and at most 1 as latest, but '
-                f'got {schedule.least_iters} and {schedule.latest}.')
         if schedule.end is not None and schedule.end < schedule.begin:
             raise ValueError(f'A schedule of {method} ends at {schedule.end}, '
                              f'before it begins at {schedule.begin}.')

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from contextlib import contextmanager
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence
+from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
+                    Tuple)
 
 from torch import Tensor, nn
 
@@ -9,7 +10,7 @@ from .compilation import compiled
 from .dissection import Dissection
 from .exchange import exchanged
 from .feature_cache import FeatureCache
-from .layout import pick
+from .layout import features, pick
 from .statistics import RunningStatistics
 from .tape import INPUT, Mixer, Pass, Tap, Tape, versions
 
@@ -253,6 +254,15 @@ class Extraction:
                 'or an activation with inplace=True). Choose the block around '
                 'it.')
         return output
+
+    def seen(self) -> Iterator[Tuple[str, Tensor]]:
+        """What was noted in the first pass, in the order of its run: path of
+        the module, and each tensor that it returned."""
+        for name, outputs in self.tape.notes(self._first).items():
+            for output, _ in outputs:
+                for feature in features(output):
+                    if feature.is_floating_point():
+                        yield name, feature
 
     def logits(self, run: str) -> Tensor:
         """The logits of a pass, as its loss was given them, detached."""

@@ -1,12 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Dict, Optional, Sequence, Tuple, Union
+from typing import Dict, Literal, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmhkt.registry import MODELS
-from mmhkt.utils import one_of
+from mmhkt.utils.settings import BelowOne, Count, NotNegative
 
 # mode -> (intensity, select) where the mode leaves them open
 DEFAULTS = dict(
@@ -77,35 +77,31 @@ class GeneticAttention(BaseModule):
     """
 
     def __init__(self,
-                 mode: str = 'gate',
-                 intensity: Optional[float] = None,
-                 select: Optional[str] = None,
-                 gate_per: str = 'sample',
+                 mode: Literal['static', 'gate', 'spatial',
+                               'learnable'] = 'gate',
+                 intensity: Optional[NotNegative] = None,
+                 select: Optional[Literal['novelty', 'affinity']] = None,
+                 gate_per: Literal['sample', 'position'] = 'sample',
                  gate_gradient: bool = False,
                  rescale: bool = True,
-                 drop: float = 0.0,
+                 drop: BelowOne = 0.0,
                  random_intensity: bool = False,
                  learn_intensity: Optional[bool] = None,
-                 channels: Optional[int] = None,
+                 channels: Optional[Count] = None,
                  init_cfg: Optional[dict] = None):
         super().__init__(init_cfg=init_cfg)
-        self.mode = one_of('GeneticAttention mode', mode, DEFAULTS)
+        self.mode = mode
         default_intensity, default_select = DEFAULTS[mode]
         if select is not None and default_select is None:
             raise ValueError(
                 f'GeneticAttention mode "{mode}" has no gate, so select='
                 f'"{select}" has no meaning; leave it out.')
         if default_select is not None:
-            select = one_of('GeneticAttention select', select
-                            or default_select, ('novelty', 'affinity'))
+            select = select or default_select
         self.select = select
-        self.gate_per = one_of('GeneticAttention gate_per', gate_per,
-                               ('sample', 'position'))
+        self.gate_per = gate_per
         self.gate_gradient = gate_gradient
         self.rescale = rescale
-        if not 0 <= drop < 1:
-            raise ValueError('GeneticAttention drop is the probability of a '
-                             f'sample to be left out, 0 to 1, got {drop}.')
         self.drop = drop
         self.random_intensity = random_intensity
 

@@ -3,6 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.registry import METHODS
+from mmhkt.utils.settings import Positive
 from .distiller import Distiller
 
 
@@ -24,7 +25,7 @@ class AT(Distiller):
 
     default_weights = dict(native=1.0, distillation=1000.0)
 
-    def __init__(self, power: float = 2.0, **kwargs):
+    def __init__(self, power: Positive = 2.0, **kwargs):
         super().__init__(**kwargs)
         self.power = power
 

@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import math
 from abc import ABCMeta, abstractmethod
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -7,8 +6,10 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmhkt.inheritance import Extraction, Site
-from mmhkt.utils import nearest, one_of
-from .step import PASSES, Step
+from mmhkt.utils import nearest
+from mmhkt.utils.settings import NotNegative
+from .common_settings import Schedules, Sees, Sites
+from .step import Step
 
 
 class Method(BaseModule, metaclass=ABCMeta):
@@ -50,14 +51,12 @@ class Method(BaseModule, metaclass=ABCMeta):
     site_knobs: Sequence[str] = ()
 
     def __init__(self,
-                 sites=None,
-                 weights: Optional[Dict[str, float]] = None,
-                 schedule: Optional[Sequence[dict]] = None,
-                 sees: Optional[str] = None):
+                 sites: Sites = None,
+                 weights: Optional[Dict[str, NotNegative]] = None,
+                 schedule: Schedules = None,
+                 sees: Sees = None):
         super().__init__()
         name = type(self).__name__
-        if sees is not None:
-            one_of(f'What {name} sees,', sees, PASSES)
         self.sees = sees
         # What logs call it; numbered where one method is listed twice.
         self.name = name.lower()
@@ -68,10 +67,6 @@ class Method(BaseModule, metaclass=ABCMeta):
             if term not in self.weights:
                 raise ValueError(f'{name} has no loss term "{term}"; '
                                  f'{nearest(term, self.weights)}.')
-            if not isinstance(weight,
-                              (int, float)) or not 0 <= weight < math.inf:
-                raise ValueError(f'The weight of {name}\'s "{term}" must be '
-                                 f'a number of 0 or more, but got {weight!r}.')
             self.weights[term] = float(weight)
         self.schedule = list(self.default_schedule if schedule is
                              None else schedule)

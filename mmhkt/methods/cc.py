@@ -1,16 +1,19 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
-from mmhkt.utils import one_of
+from mmhkt.utils.settings import Count, Positive
 from .distiller import PooledDistiller
 from .step import Step
 
 KERNELS = ('differences', 'gaussian', 'bilinear')
+
+Kernel = Literal['differences', 'gaussian', 'bilinear']
 
 
 @METHODS.register_module()
@@ -47,13 +50,12 @@ class CC(PooledDistiller):
     default_weights = dict(native=1.0, distillation=0.02)
 
     def __init__(self,
-                 kernel: str = 'differences',
-                 dim: int = 128,
-                 gamma: float = 0.4,
-                 order: int = 2,
+                 kernel: Kernel = 'differences',
+                 dim: Count = 128,
+                 gamma: Positive = 0.4,
+                 order: Count = 2,
                  **kwargs):
         super().__init__(**kwargs)
-        one_of('The kernel of CC', kernel, KERNELS)
         self.kernel = kernel
         self.dim = dim
         self.gamma = gamma

@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
+from mmhkt.utils.settings import BelowOne, Count, Positive
 from .cc import Embeddings
 from .distiller import PooledDistiller
 from .dkd import single_labels
@@ -48,10 +49,10 @@ class CRD(PooledDistiller):
     default_weights = dict(native=1.0, distillation=0.8)
 
     def __init__(self,
-                 dim: int = 128,
-                 negatives: int = 16384,
-                 temperature: float = 0.07,
-                 momentum: float = 0.5,
+                 dim: Count = 128,
+                 negatives: Count = 16384,
+                 temperature: Positive = 0.07,
+                 momentum: BelowOne = 0.5,
                  **kwargs):
         super().__init__(**kwargs)
         self.dim = dim
@@ -105,6 +106,10 @@ class Contrast(Embeddings):
         momentum (float): Of the memory.
     """
 
+    # How many times more images than are drawn there have to be, for drawing
+    # them to cost less than a product with all.
+    MANY = 8
+
     def __init__(self, site: Site, dim: int, labels: Optional[Tensor],
                  temperature: float, momentum: float):
         super().__init__(site, dim)
@@ -146,13 +151,36 @@ class Contrast(Embeddings):
             [images[:, None],
              self._of_other_classes(images, negatives)],
             dim=1)
-        # The memory changes below, before the backward pass needs it.
-        scores = [(vectors @ memory.clone().T).gather(1, chosen)
-                  for vectors, memory in ((q, self.parent_memory),
-                                          (z, self.child_memory))]
-        loss = self._loss(scores, len(self.order))
+        sides = (q, self.parent_memory), (z, self.child_memory)
+        if len(self.order) < self.MANY * chosen.shape[1]:
+            # The memory changes below, before the backward pass needs it.
+            scores = [(vectors @ memory.clone().T).gather(1, chosen)
+                      for vectors, memory in sides]
+            loss = self._loss(scores, len(self.order))
+        else:
+            loss = self._loss_of_few(sides, chosen)
         self._remember(q, z, images)
         return loss
+
+    def _loss_of_few(self, sides: Tuple[tuple, ...], chosen: Tensor) -> Tensor:
+        """The loss without a product with all of the memory.
+
+        Its gradient is computed at once, since the memory changes before the
+        backward pass would need it, and a copy would cost as much again.
+        """
+        with torch.no_grad():
+            scores = [_scores(v, memory, chosen) for v, memory in sides]
+        with torch.enable_grad():
+            leaves = [score.requires_grad_() for score in scores]
+            loss = self._loss(leaves, len(self.order))
+            of_scores = torch.autograd.grad(loss, leaves)
+        with torch.no_grad():
+            of_vectors = [
+                _gradient(g, memory, chosen)
+                for g, (_, memory) in zip(of_scores, sides)
+            ]
+        return _Known.apply(loss.detach(), *of_vectors,
+                            *(vectors for vectors, _ in sides))
 
     def _of_other_classes(self, images: Tensor, count: int) -> Tensor:
         begin, own = self.begin[images, None], self.count[images, None]
@@ -199,6 +227,47 @@ class Contrast(Embeddings):
                 (1 - self.momentum) * mean_of_each(images, vectors.to(memory)))
             memory[images] = torch.where(finite, F.normalize(mixed, dim=1),
                                          kept)
+
+
+# How many values are drawn from a memory at once.
+AT_ONCE = 2**24
+
+
+def _rows(memory: Tensor, chosen: Tensor) -> int:
+    return max(1, AT_ONCE // (chosen.shape[1] * memory.shape[1]))
+
+
+def _scores(vectors: Tensor, memory: Tensor, chosen: Tensor) -> Tensor:
+    """Products of each vector (B, dim) with those of the memory that were
+    chosen for it (B, N); (B, N)."""
+    size = _rows(memory, chosen)
+    return torch.cat([
+        (memory[numbers] @ some.unsqueeze(2).to(memory)).squeeze(2)
+        for some, numbers in zip(vectors.split(size), chosen.split(size))
+    ])
+
+
+def _gradient(of_scores: Tensor, memory: Tensor, chosen: Tensor) -> Tensor:
+    """Of :func:`_scores`, with respect to the vectors."""
+    size = _rows(memory, chosen)
+    return torch.cat([
+        (some.unsqueeze(1) @ memory[numbers]).squeeze(1)
+        for some, numbers in zip(of_scores.split(size), chosen.split(size))
+    ])
+
+
+class _Known(torch.autograd.Function):
+    """A loss of two vectors whose gradients are known beforehand."""
+
+    @staticmethod
+    def forward(ctx, loss: Tensor, one: Tensor, other: Tensor, *_) -> Tensor:
+        ctx.save_for_backward(one, other)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        one, other = ctx.saved_tensors
+        return None, None, None, grad * one, grad * other
 
 
 def mean_of_each(images: Tensor, vectors: Tensor) -> Tensor:

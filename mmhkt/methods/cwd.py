@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
+from mmhkt.utils.settings import Positive
 from .distiller import Distiller, project
 
 
@@ -30,7 +31,7 @@ class CWD(Distiller):
     default_sites = 'dense'
     default_weights = dict(native=1.0, distillation=5.0)
 
-    def __init__(self, temperature: float = 1.0, **kwargs):
+    def __init__(self, temperature: Positive = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.temperature = temperature
 

@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Extraction, Layout, Site
 from mmhkt.inheritance.layout import as_map, as_vector, resize
+from mmhkt.utils.settings import NotNegative, Positive
 from .base import Method
+from .common_settings import Schedules, Sees, Sites
 from .step import Step
 
 
@@ -154,17 +156,14 @@ class LogitDistiller(Distiller):
     default_sites = 'logits'
 
     def __init__(self,
-                 temperature: float = 4.0,
+                 temperature: Positive = 4.0,
                  standardise: bool = False,
-                 sites=None,
-                 weights: Optional[Dict[str, float]] = None,
-                 schedule=None,
-                 sees: Optional[str] = None):
+                 sites: Sites = None,
+                 weights: Optional[Dict[str, NotNegative]] = None,
+                 schedule: Schedules = None,
+                 sees: Sees = None):
         super().__init__(
             sites=sites, weights=weights, schedule=schedule, sees=sees)
-        if not temperature > 0:
-            raise ValueError(f'The temperature of {type(self).__name__} must '
-                             f'be positive, but got {temperature!r}.')
         self.temperature = temperature
         self.standardise = standardise
 

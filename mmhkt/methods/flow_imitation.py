@@ -1,13 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Dict, List, Optional
+from typing import Annotated, Dict, List, Literal, Optional
 
 import torch
+from annotated_types import Gt, Le
 from torch import Tensor
 
 from mmhkt.inheritance import Extraction, Site
 from mmhkt.registry import METHODS
-from mmhkt.utils import one_of
+from mmhkt.utils.settings import NotNegative
 from .base import Method
+from .common_settings import Schedules, Sees
 from .step import Step
 
 # How far two vectors (N, B, 2, H, W) are from each other.
@@ -46,16 +48,13 @@ class FlowImitation(Method):
     default_weights = dict(native=1.0, distillation=1.0)
 
     def __init__(self,
-                 norm: str = 'epe',
-                 gamma: float = 0.8,
-                 weights: Optional[Dict[str, float]] = None,
-                 schedule=None,
-                 sees: Optional[str] = None):
+                 norm: Literal['epe', 'l1'] = 'epe',
+                 gamma: Annotated[float, Gt(0), Le(1)] = 0.8,
+                 weights: Optional[Dict[str, NotNegative]] = None,
+                 schedule: Schedules = None,
+                 sees: Sees = None):
         super().__init__(weights=weights, schedule=schedule, sees=sees)
-        self.norm = one_of('norm', norm, NORMS)
-        if not 0 < gamma <= 1:
-            raise ValueError(
-                f'gamma must be above 0 and at most 1, but got {gamma!r}.')
+        self.norm = norm
         self.gamma = gamma
 
     def connect(self, sites: List[Site], child: Extraction,

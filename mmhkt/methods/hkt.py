@@ -1,16 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import math
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Literal, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmhkt.inheritance import (Dissection, Extraction, Mixture, Site,
                                find_sites)
-from mmhkt.inheritance.transfer import SCALES
 from mmhkt.registry import METHODS
-from mmhkt.utils import one_of
+from mmhkt.utils.settings import NotNegative, Positive
 from .base import Method
+from .common_settings import Attention, Schedules, Sees, Sites
 from .inheriting import Inheriting
 from .kd import KD
 from .step import Step
@@ -126,15 +125,15 @@ class HKT(Method):
         schedule=())
 
     def __init__(self,
-                 sites=None,
-                 attention: Optional[dict] = None,
-                 scale: str = 'none',
-                 judged: str = 'mixture',
-                 weights: Optional[Dict[str, float]] = None,
-                 schedule: Optional[Sequence[dict]] = None,
-                 bound: Optional[float] = 0.2,
+                 sites: Sites = None,
+                 attention: Attention = None,
+                 scale: Literal['none', 'channel', 'norm'] = 'none',
+                 judged: Literal['mixture', 'own'] = 'mixture',
+                 weights: Optional[Dict[str, NotNegative]] = None,
+                 schedule: Schedules = None,
+                 bound: Optional[Positive] = 0.2,
                  as_published: bool = False,
-                 sees: Optional[str] = None):
+                 sees: Sees = None):
         default_attention = self.default_attention
         if as_published:
             sites = self.published['sites'] if sites is None else sites
@@ -144,16 +143,13 @@ class HKT(Method):
                 schedule = self.published['schedule']
         super().__init__(
             sites=sites, weights=weights, schedule=schedule, sees=sees)
-        self.scale = one_of('HKT scale', scale, SCALES)
-        self.judged = one_of('HKT judged', judged, ('mixture', 'own'))
+        self.scale = scale
+        self.judged = judged
         self.attention = {
             'type': 'mmhkt.GeneticAttention',
             **default_attention,
             **(attention or {})
         }
-        if bound is not None and not 0 < bound < math.inf:
-            raise ValueError('The bound of HKT must be a positive number or '
-                             f'None, but got {bound!r}.')
         self.bound = bound
         # Whether logits are left out where they cannot be compared.
         self.logits_typed = 'logits' in (weights or {})

@@ -1,11 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
-from mmhkt.utils import one_of
+from mmhkt.utils.settings import BelowOne
 from .distiller import Distiller, project
 from .step import Step
 
@@ -43,14 +45,10 @@ class MGD(Distiller):
     default_weights = dict(native=1.0, distillation=7e-5)
 
     def __init__(self,
-                 mask: float = 0.5,
-                 mask_over: str = 'positions',
+                 mask: BelowOne = 0.5,
+                 mask_over: Literal['positions', 'channels'] = 'positions',
                  **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= mask < 1:
-            raise ValueError('The mask of MGD must be a part, 0 to below 1, '
-                             f'but got {mask!r}.')
-        one_of('What MGD masks', mask_over, SHAPES)
         self.mask = mask
         self.mask_over = mask_over
 

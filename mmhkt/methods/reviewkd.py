@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Extraction, Site
 from mmhkt.registry import METHODS
+from mmhkt.utils.settings import Count
 from .adapter_norm import AdapterNorm
 from .distiller import Distiller
 from .step import Step
@@ -41,7 +42,7 @@ class ReviewKD(Distiller):
     default_schedule = (dict(
         knob='weights.distillation', start=0.0, stop=1.0, end=1 / 12), )
 
-    def __init__(self, width: int = 512, **kwargs):
+    def __init__(self, width: Count = 512, **kwargs):
         super().__init__(**kwargs)
         self.width = width
 

@@ -1,8 +1,10 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
@@ -28,7 +30,9 @@ class VID(Distiller):
             Sites default to ``'stages'``.
     """
 
-    def __init__(self, start: float = 5.0, **kwargs):
+    def __init__(self,
+                 start: Annotated[float, Gt(1e-5), Le(80)] = 5.0,
+                 **kwargs):
         super().__init__(**kwargs)
         self.start = start
 

@@ -2,6 +2,7 @@
 from contextlib import ExitStack, contextmanager
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
+import torch
 from mmengine.model import BaseModel
 from rich.table import Table
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from mmhkt.inheritance import (Dissection, Extraction, bound_gradients,
 from mmhkt.methods import Method, Step
 from .parent import Parent
 from .tasks import Task, task_of
+from .watch import Watch
 
 
 class Inheritance(BaseModel):
@@ -53,6 +55,9 @@ class Inheritance(BaseModel):
         self._parent = (parent, )
         self.methods = nn.ModuleList(methods)
         self.compile_cfg = compile_cfg
+        self.watch = Watch()
+        # Of the last forward pass, of what is watched in it.
+        self._passed: Dict[str, Tensor] = {}
         _number(self.methods)
         self._dissect(image)
 
@@ -126,9 +131,27 @@ class Inheritance(BaseModel):
         """
         step = Step(self._extraction, self.parent, inputs, data_samples)
         try:
-            return self._loss(step)
+            losses = self._loss(step)
+            if self.watch.on:
+                self._passed = self._sums(inputs)
+            return losses
         finally:
             step.forget()
+
+    @torch.no_grad()
+    def _sums(self, inputs: Tensor) -> Dict[str, Tensor]:
+        """A sum over each feature that was read, finite if the feature is.
+        """
+        features = {'the images': inputs}
+        for role, extraction in (('parent', self.parent
+                                  and self.parent.extraction),
+                                 ('child', self._extraction)):
+            for site, feature in extraction.seen() if extraction else ():
+                features[f'the {role}\'s "{site}"'] = feature
+        return {
+            name: feature.sum(dtype=torch.float32)
+            for name, feature in features.items()
+        }
 
     def _loss(self, step: Step) -> Dict[str, Tensor]:
         losses = {}
@@ -157,7 +180,17 @@ class Inheritance(BaseModel):
 
     def parse_losses(self, losses: Dict[str, Tensor]) -> tuple:
         """The child's own: the sum that is minimised, and what is logged."""
-        return self.child.parse_losses(losses)
+        loss, logged = self.child.parse_losses(losses)
+        if not self.watch.on:
+            return loss, logged
+        terms = {
+            f'the term {name}': value
+            for name, value in logged.items()
+            if 'loss' in name and name != 'loss'
+        }
+        self.watch.note({**self._passed, **terms, 'the loss': loss}, loss)
+        self._passed = {}
+        return loss, logged
 
     def _bound(self, optimiser: Optimizer) -> None:
         ratios = [r for r in (m.bounds() for m in self.methods) if r]

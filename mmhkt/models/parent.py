@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import hashlib
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Any, Literal, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +9,23 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from mmhkt.inheritance import FeatureCache
-from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest, one_of,
-                         read_checkpoint, weights_of)
+from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
+                         weights_of)
+from mmhkt.utils.checkpoint import existing
 from mmhkt.utils.config import load_config
 from mmhkt.utils.hashing import hash_of_weights
+from mmhkt.utils.settings import (Count, Name, ReviseKeys, SettingError, check,
+                                  checked)
 from .build import as_network, build_network, from_zoo, is_zoo_name
 from .tasks import TASKS
 
-SETTINGS = ('config', 'checkpoint', 'revise_keys', 'trusted', 'random_weights',
-            'channel_order', 'input_size', 'cache')
+NO_CHECKPOINT = (
+    'The parent has no checkpoint: set parent=dict(..., '
+    "checkpoint='file.pth'). (A random parent teaches nothing; for tests and "
+    'timings it can be had by random_weights=True.)')
 
 
+@checked
 class Parent(nn.Module):
     """The frozen network that a child inherits from.
 
@@ -54,14 +60,14 @@ class Parent(nn.Module):
     """
 
     def __init__(self,
-                 config: Union[str, dict, nn.Module],
-                 checkpoint: Optional[str] = None,
-                 revise_keys: Sequence[Tuple[str, str]] = STRIP_MODULE,
+                 config: Union[Name, dict, Config, nn.Module],
+                 checkpoint: Optional[Name] = None,
+                 revise_keys: ReviseKeys = STRIP_MODULE,
                  trusted: bool = False,
                  random_weights: bool = False,
-                 channel_order: Optional[str] = None,
-                 input_size: Optional[Tuple[int, int]] = None,
-                 cache: Optional[str] = None):
+                 channel_order: Optional[Literal['rgb', 'bgr']] = None,
+                 input_size: Optional[Tuple[Count, Count]] = None,
+                 cache: Optional[Name] = None):
         super().__init__()
         has_weights = isinstance(config, nn.Module) or random_weights
         if isinstance(config, str) and is_zoo_name(config):
@@ -69,11 +75,7 @@ class Parent(nn.Module):
             checkpoint = checkpoint or (None if has_weights else address)
         self.cfg = _config_of(config)
         if checkpoint is None and not has_weights:
-            raise ValueError(
-                'The parent has no checkpoint: set parent=dict(..., '
-                "checkpoint='file.pth'). (A random parent teaches nothing; "
-                'for tests and timings it can be had by '
-                'random_weights=True.)')
+            raise SettingError(NO_CHECKPOINT)
         self.network = (
             as_network(config)
             if isinstance(config, nn.Module) else build_network(self.cfg))
@@ -83,8 +85,6 @@ class Parent(nn.Module):
                 read_checkpoint(checkpoint, trusted), revise_keys)
             load_strictly(self.network, weights,
                           f'The parent\'s checkpoint "{checkpoint}"')
-        if channel_order is not None:
-            one_of('parent.channel_order', channel_order, ('rgb', 'bgr'))
         self.channel_order = channel_order or channel_order_of(self.cfg)
         self.input_size = input_size
         self.cache = cache
@@ -98,20 +98,34 @@ class Parent(nn.Module):
         Raises:
             ValueError: Without a parent, or with an unknown setting.
         """
-        if not cfg:
-            raise ValueError(
+        return cls(**cls.check(cfg))
+
+    @classmethod
+    def check(cls, cfg: Any) -> dict:
+        """Check a config's ``parent``, and whether its files are there.
+
+        Returns:
+            dict: The arguments.
+
+        Raises:
+            SettingError: Without a parent, or with a wrong setting.
+            FileNotFoundError: If a file is not there.
+        """
+        if cfg is None or cfg == {}:
+            raise SettingError(
                 "No parent is given: add parent=dict(config='...', "
                 "checkpoint='...') to the config, or train the child alone "
                 "with method=dict(type='mmhkt.Alone').")
-        cfg = {name: value for name, value in cfg.items() if name != '_scope_'}
-        for name in cfg:
-            if name not in SETTINGS:
-                raise ValueError(f'parent has no setting "{name}"; '
-                                 f'{nearest(name, SETTINGS)}.')
-        if 'config' not in cfg:
-            raise ValueError("The parent's config is not given: set "
-                             "parent=dict(config='...', checkpoint='...').")
-        return cls(**cfg)
+        if isinstance(cfg, dict):
+            cfg = {k: v for k, v in cfg.items() if k != '_scope_'}
+        check(cls, cfg, 'parent')
+        if cfg.get('checkpoint') is not None:
+            existing(cfg['checkpoint'])
+        elif not (cfg.get('random_weights') or isinstance(
+                cfg['config'], nn.Module) or isinstance(cfg['config'], str)
+                  and is_zoo_name(cfg['config'])):
+            raise SettingError(NO_CHECKPOINT)
+        return cfg
 
     def connect(self, child: nn.Module, child_order: Optional[str]) -> None:
         """Learn how the child's images are normalised.

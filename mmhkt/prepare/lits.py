@@ -2,14 +2,17 @@
 """What ``mmhkt prepare lits`` does: volumes to slices."""
 import hashlib
 import json
+import os
 import re
 import shutil
+import threading
+import time
 from argparse import Namespace
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -55,25 +58,29 @@ def run(args: Namespace) -> None:
     if not pairs:
         raise SystemExit('mmhkt: there is no volume-N.nii or .nii.gz in '
                          f'{args.source}')
-    records, problems = {}, {}
-    with ProcessPoolExecutor(min(args.workers, len(pairs))) as pool:
-        jobs = {
-            pool.submit(convert, number, *pair, args.out, settings): number
-            for number, pair in pairs.items()
-        }
-        for job in track(
-                as_completed(jobs),
-                'Volumes',
-                total=len(jobs),
-                console=Console(stderr=True)):
-            try:
-                records[jobs[job]] = job.result()
-            except Unusable as error:
-                problems[jobs[job]] = str(error)
-            except BrokenProcessPool:
-                problems[jobs[job]] = (
-                    f'volume {jobs[job]}: a process was killed, probably for '
-                    'want of memory; try fewer --workers')
+    file = args.out / 'manifest.json'
+    # Whatever interrupts this, no manifest tells of slices that are others.
+    if not all(
+            done(number, *pair, args.out, settings)
+            for number, pair in pairs.items()):
+        file.unlink(missing_ok=True)
+    records, problems, killed = {}, {}, []
+    for number, found in cut_all(pairs, args.out, settings, args.workers):
+        if isinstance(found, dict):
+            records[number] = found
+        elif isinstance(found, BrokenProcessPool):
+            killed.append(number)
+        else:
+            problems[number] = found
+    # A process that is killed takes those beside it along: each by itself.
+    for number in killed:
+        (_, found), = cut_all({number: pairs[number]}, args.out, settings, 1)
+        if isinstance(found, dict):
+            records[number] = found
+        else:
+            problems[number] = found if isinstance(found, str) else (
+                f'volume {number}: a process was killed, probably for want '
+                'of memory; try fewer --workers')
 
     splits = split(list(pairs), args.val, args.test, args.seed)
     manifest = dict(
@@ -86,13 +93,74 @@ def run(args: Namespace) -> None:
         },
         unusable={n: problems[n]
                   for n in pairs if n in problems})
-    file = args.out / 'manifest.json'
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps(manifest) + '\n')
+    write_text(file, json.dumps(manifest) + '\n', durable=True)
     report(manifest)
     print(f'{file} is written')
     if problems:
         raise SystemExit(1)
+
+
+def cut_all(pairs: dict, out: Path, settings: Settings,
+            workers: int) -> Iterator[Tuple[str, Any]]:
+    """Cut volumes in several processes, which end when this one does.
+
+    Yields:
+        tuple: The number, and the entry in the manifest, what was wrong with
+        the volume, or a BrokenProcessPool.
+    """
+    with ProcessPoolExecutor(
+            min(workers, len(pairs)),
+            initializer=end_with,
+            initargs=(os.getpid(), )) as pool:
+        jobs = {
+            pool.submit(convert, number, *pair, out, settings): number
+            for number, pair in pairs.items()
+        }
+        for job in track(
+                as_completed(jobs),
+                'Volumes',
+                total=len(jobs),
+                console=Console(stderr=True)):
+            try:
+                found = job.result()
+            except Unusable as error:
+                found = str(error)
+            except BrokenProcessPool as error:
+                found = error
+            except Exception as error:
+                # The others are not the worse for it.
+                found = f'volume {jobs[job]}: {type(error).__name__}: {error}'
+            yield jobs[job], found
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def done(number: str, volume_file: Optional[Path], mask_file: Optional[Path],
+         out: Path, settings: Settings) -> Optional[dict]:
+    """What was written of a volume with these settings from these files;
+    None if nothing was."""
+    if volume_file is None or mask_file is None:
+        return None
+    try:
+        record = json.loads((out / 'volumes' / f'{number}.json').read_text())
+        made_by, times = record.pop('settings'), record.pop('times')
+        now = [path.stat().st_mtime_ns for path in (volume_file, mask_file)]
+        same = times == now or record['sha256'].items() >= dict(
+            volume=sha256(volume_file),
+            segmentation=sha256(mask_file)).items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if same and made_by == asdict(settings) else None
 
 
 def report(manifest: dict) -> None:
@@ -180,16 +248,13 @@ def convert(number: str, volume_file: Optional[Path],
     if volume_file is None:
         raise Unusable(f'{mask_file} has no volume-{number}.nii')
     record_file = out / 'volumes' / f'{number}.json'
-    source = {
-        path.name: path.stat().st_size
-        for path in (volume_file, mask_file)
-    }
-    if record_file.is_file():
-        record = json.loads(record_file.read_text())
-        made_by = record.pop('settings')
-        if made_by == asdict(settings) and record['bytes'] == source:
-            return record
-        record_file.unlink()
+    files = volume_file, mask_file
+    record = done(number, *files, out, settings)
+    if record is not None:
+        return record
+    record_file.unlink(missing_ok=True)
+    times = [path.stat().st_mtime_ns for path in files]
+    source = {path.name: path.stat().st_size for path in files}
 
     volume, mask = read(volume_file), read(mask_file)
     check(volume_file, volume, mask_file, mask, settings)
@@ -226,8 +291,9 @@ def convert(number: str, volume_file: Optional[Path],
             }))
     record_file.parent.mkdir(exist_ok=True)
     # Last, so that it marks the volume as done.
-    write_text(record_file,
-               json.dumps(dict(settings=asdict(settings), **record)))
+    write_text(
+        record_file,
+        json.dumps(dict(settings=asdict(settings), times=times, **record)))
     return record
 
 

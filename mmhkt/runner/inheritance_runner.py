@@ -2,6 +2,7 @@
 import inspect
 import os
 import os.path as osp
+import re
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Union
 
@@ -10,7 +11,7 @@ import torch.distributed as dist
 from mmengine.device import get_device
 from mmengine.dist import is_distributed, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import (MMDistributedDataParallel, convert_sync_batchnorm,
                             revert_sync_batchnorm)
 from mmengine.optim import OptimWrapper
@@ -20,20 +21,26 @@ from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop,
 from torch import nn
 
 from mmhkt.datasets import SampleLoader
+from mmhkt.hooks import SafeCheckpointHook, Schedule
 from mmhkt.methods import Method
 from mmhkt.models import Inheritance, Parent, channel_order_of, task_of
-from mmhkt.registry import LOOPS, METHODS, RUNNERS
+from mmhkt.models.watch import Diverged
+from mmhkt.registry import HOOKS, LOOPS, METHODS, RUNNERS
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest,
                          private_randomness, read_checkpoint, seed_everything,
                          weights_of)
+from mmhkt.utils.checkpoint import Unreadable, check_finite
 from mmhkt.utils.files import replaced
+from mmhkt.utils.registered import found_in
+from mmhkt.utils.settings import SettingError, check, name_of, shown
 from . import transfer_part
 from .loops import InheritanceEpochLoop, InheritanceIterLoop
 
 HOOKS_OF_OURS = dict(
     extraction='mmhkt.ExtractionHook',
     transfer='mmhkt.TransferHook',
-    mixture='mmhkt.MixtureHook')
+    mixture='mmhkt.MixtureHook',
+    divergence='mmhkt.DivergenceHook')
 
 OUR_LOOPS = {
     EpochBasedTrainLoop: InheritanceEpochLoop,
@@ -97,8 +104,6 @@ class InheritanceRunner(Runner):
         """
         if self.inheritance is not None:
             return
-        # The data is needed first: an image for the dry run.
-        self._train_loop = self.build_train_loop(self._train_loop)
         self.inheritance = self.inherit(self.model)
         # What a validation before has loaded was the child alone.
         self._has_loaded = False
@@ -145,13 +150,18 @@ class InheritanceRunner(Runner):
         """
         # Streams of its own: the child's initial weights and everything drawn
         # later must not depend on what a method draws here.
-        with private_randomness(self.seed, 1):
+        private = private_randomness(self.seed, 1)
+        with private:
             methods = build_methods(self.cfg.get('method'))
             parent = None
             if any(method.needs_parent for method in methods):
                 parent = Parent.from_cfg(self.cfg.get('parent'))
                 parent.connect(child, channel_order_of(self.cfg))
                 parent.to(get_device())
+        if image is None:
+            # It may take a while, and a parent that does not fit has none.
+            self._train_loop = self.build_train_loop(self._train_loop)
+        with private:
             if image is None:
                 image = self.example(child)
                 for method in methods:
@@ -183,10 +193,18 @@ class InheritanceRunner(Runner):
     # ------------------------------------------------------------------ run
 
     def train(self) -> nn.Module:
-        """Launch training; see the Runner."""
+        """Launch training; see the Runner.
+
+        Raises:
+            Diverged: If it would end with a child that is not finite.
+        """
         if self._train_loop is not None:  # else it raises its own error
             self.connect()
-        return super().train()
+        try:
+            return super().train()
+        except Diverged as error:
+            self.call_hook('on_divergence', error=error)
+            raise
 
     def setup_env(self, env_cfg: Dict) -> None:
         """Set up the environment, distributed on CPU too."""
@@ -270,13 +288,26 @@ class InheritanceRunner(Runner):
     def register_default_hooks(self,
                                hooks: Optional[Dict[str, Union[Hook,
                                                                Dict]]] = None):
-        """Add the three hooks of inheritance; a config can replace each by
-        its name, or drop it by None."""
+        """Add the hooks of inheritance; a config can replace each by its
+        name, or drop it by None."""
         hooks = dict(hooks or {})
         for name, hook_type in HOOKS_OF_OURS.items():
-            if hooks.setdefault(name, dict(type=hook_type)) is None:
+            hook = hooks.setdefault(name, {})
+            if hook is None:
                 hooks.pop(name)
+            elif isinstance(hook, dict):
+                hooks[name] = {'type': hook_type, **hook}
         super().register_default_hooks(hooks)
+
+    def register_hook(self, hook: Union[Hook, Dict], priority=None) -> None:
+        """Register a hook; in the place of mmengine's CheckpointHook that of
+        ours, which has the same arguments."""
+        if isinstance(hook, dict):
+            kind = hook.get('type')
+            if kind is CheckpointHook or (isinstance(kind, str) and
+                                          HOOKS.get(kind) is CheckpointHook):
+                hook = {**hook, 'type': SafeCheckpointHook}
+        super().register_hook(hook, priority)
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
         """Call the hooks; before each iteration seed everything.
@@ -334,6 +365,9 @@ class InheritanceRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, self.cfg.get('trusted', False),
                                      map_location)
+        if self._resume:
+            _check_resumable(checkpoint, filename,
+                             bool(self.cfg.get('param_scheduler')))
         if self._resume and self.inheritance:
             transfer_part.put_back(checkpoint, self.inheritance)
         if revise_keys is None:
@@ -353,21 +387,33 @@ class InheritanceRunner(Runner):
             load_strictly(self.model, checkpoint['state_dict'],
                           f'The checkpoint "{filename}"')
         else:
-            _load_what_fits(self.model, checkpoint['state_dict'], self.logger)
+            _load_what_fits(self.model, checkpoint['state_dict'], self.logger,
+                            filename)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
     def load_or_resume(self) -> None:
-        """Load or resume; falls back to the newest whole checkpoint where
-        the one noted last is not there."""
-        if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = _latest_checkpoint(self.work_dir)
-            if self._load_from is None:
-                self.logger.info(
-                    f'No checkpoint in {self.work_dir} to resume; starting '
-                    'from the beginning.')
-        super().load_or_resume()
+        """Load or resume; goes back to the newest whole checkpoint, and says
+        so, where the one noted last is not there or damaged."""
+        if not self._resume or self._load_from is not None or self._has_loaded:
+            super().load_or_resume()
+            return
+        there = _checkpoints(self.work_dir)
+        if not there:
+            self.logger.info(f'No checkpoint in {self.work_dir} to resume; '
+                             'starting from the beginning.')
+            return
+        for path in there:
+            self._load_from = str(path)
+            try:
+                return super().load_or_resume()
+            except Unreadable as error:
+                self.logger.warning(f'{error} Going back to the one before.')
+        raise Unreadable(
+            f'No checkpoint in {self.work_dir} can be read: '
+            f'{", ".join(path.name for path in there)}. To start from the '
+            'beginning, remove them.')
 
 
 def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:
@@ -380,42 +426,35 @@ def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:
         ValueError: If there is none, or one is unknown or has no such
             setting; names the nearest that there is.
     """
-    if not cfg:
-        raise ValueError(
+    if cfg is None or cfg == {} or cfg == []:
+        raise SettingError(
             "No method is given: add method=dict(type='mmhkt.HKT') to the "
             f'config; known: {", ".join(METHODS.module_dict)}.')
     methods = []
     for one in cfg if isinstance(cfg, (list, tuple)) else [cfg]:
+        if not isinstance(one, dict):
+            raise SettingError(
+                "method must be dict(type='mmhkt.HKT', ...) or a list of "
+                f'such, but got {shown(one)}.')
         settings = dict(one)
         settings.pop('_scope_', None)
         name = settings.pop('type', None)
-        method = METHODS.get(name) if isinstance(name, str) else name
-        if method is None:
+        method = found_in(METHODS, name)
+        if not inspect.isclass(method) or not issubclass(method, Method):
             known = [f'mmhkt.{known}' for known in METHODS.module_dict]
             raise ValueError(
                 f'There is no method "{name}"; {nearest(str(name), known)}.')
-        accepted = _settings_of(method)
-        for setting in settings:
-            if setting not in accepted:
-                raise ValueError(f'{name} has no setting "{setting}"; '
-                                 f'{nearest(setting, accepted)}.')
-        methods.append(method(**settings))
+        check(method, settings, name_of(method))
+        built = method(**settings)
+        for schedule in built.schedule:
+            Schedule.from_cfg(schedule, built.knobs(), name_of(method),
+                              built.site_knobs)
+        methods.append(built)
     return methods
 
 
-def _settings_of(method: type) -> List[str]:
-    """All arguments of a class, also those that it hands on by ``**kwargs``.
-    """
-    names = []
-    for kind in method.__mro__:
-        parameters = inspect.signature(kind.__init__).parameters.values()
-        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return [name for name in dict.fromkeys(names) if name != 'self']
-
-
-def _load_what_fits(network: nn.Module, weights: dict, logger) -> None:
+def _load_what_fits(network: nn.Module, weights: dict, logger,
+                    filename: str) -> None:
     own = network.state_dict()
     fitting = {
         k: v
@@ -424,6 +463,7 @@ def _load_what_fits(network: nn.Module, weights: dict, logger) -> None:
     if not fitting:
         raise ValueError('load_from holds no weight of the child; '
                          f'{nearest(next(iter(weights), ""), own)}.')
+    check_finite(network, fitting, f'The checkpoint "{filename}"')
     left = [k for k in own if k not in fitting]
     if left:
         logger.warning(f'load_from leaves {len(left)} weights of the child '
@@ -431,14 +471,42 @@ def _load_what_fits(network: nn.Module, weights: dict, logger) -> None:
     network.load_state_dict({**own, **fitting})
 
 
-def _latest_checkpoint(folder: str) -> Optional[str]:
+def _checkpoints(folder: str) -> List[Path]:
+    """Those that could be resumed, the best first: the one noted last, then
+    the newest."""
+    found = sorted((path for path in Path(folder).glob('*.pth')
+                    if re.fullmatch(r'(epoch|iter)_\d+', path.stem)),
+                   key=lambda path: (osp.getmtime(path), path.name),
+                   reverse=True)
     noted = Path(folder, 'last_checkpoint')
     if noted.is_file():
-        path = noted.read_text().strip()
-        if path and Path(path).is_file():
-            return path
-    found = [
-        path for path in Path(folder).glob('*.pth')
-        if path.stem.split('_')[0] in ('epoch', 'iter')
+        # By its name alone: the folder may have been moved since.
+        name = Path(noted.read_text(errors='replace').strip()).name
+        found.sort(key=lambda path: path.name != name)
+    return found
+
+
+def _check_resumable(checkpoint: dict, filename: str, schedules: bool) -> None:
+    meta = checkpoint.get('meta')
+    missing = [
+        name for name, there in {
+            'meta.epoch and meta.iter':
+            isinstance(meta, dict) and all(
+                type(meta.get(key)) is int for key in ('epoch', 'iter')),
+            'message_hub':
+            isinstance(checkpoint.get('message_hub'), dict),
+            'optimizer':
+            isinstance(checkpoint.get('optimizer'), dict),
+            'param_schedulers':
+            not schedules or isinstance(
+                checkpoint.get('param_schedulers'), (list, tuple, dict)),
+            'state_dict':
+            isinstance(checkpoint.get('state_dict'), dict),
+        }.items() if not there
     ]
-    return str(max(found, key=osp.getmtime)) if found else None
+    if missing:
+        raise ValueError(
+            f'The checkpoint "{filename}" cannot be resumed: it has no '
+            f'{", ".join(missing)}. (What is kept as the best, or exported, '
+            'holds weights alone.) Resume the last checkpoint of that run, or '
+            'give this one as load_from, to start from its weights.')

@@ -7,10 +7,13 @@ the child alone would have written, so that it can be resumed without any
 parent too: in the optimiser the child's groups come first, and the methods'
 are further ones behind them.
 """
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
+
+from torch import Tensor
 
 from mmhkt.models import Inheritance
 from mmhkt.utils.checkpoint import load_strictly
+from mmhkt.utils.settings import check
 
 KEY = 'transfer'
 # Of what lies there; 1 had no number.
@@ -51,6 +54,18 @@ def set_aside(checkpoint: dict, inheritance: Inheritance) -> None:
     checkpoint[KEY] = part
 
 
+def optimizer_fields(state: dict, param_groups: List[dict]) -> None:
+    """What torch's optimisers save."""
+
+
+def fields(methods: List[str],
+           state_dict: Dict[str, Tensor],
+           format: int = 1,
+           optimizer: Optional[dict] = None,
+           message_hub: Optional[Dict[str, dict]] = None) -> None:
+    """What lies there."""
+
+
 def put_back(checkpoint: dict, inheritance: Inheritance) -> None:
     """The inverse of :func:`set_aside`, for a run that is resumed.
 
@@ -61,6 +76,12 @@ def put_back(checkpoint: dict, inheritance: Inheritance) -> None:
         ValueError: If the checkpoint was written by a run of other methods.
     """
     part = checkpoint.pop(KEY, None)
+    if part is not None:
+        check(
+            fields,
+            part,
+            f'what lies under "{KEY}" in the checkpoint',
+            more=True)
     methods = _names(inheritance)
     if part is None or part['methods'] != methods:
         written = part['methods'] if part else 'a child without mmhkt'
@@ -78,11 +99,17 @@ def put_back(checkpoint: dict, inheritance: Inheritance) -> None:
         'What the methods learn (are sites and attention those of the '
         'interrupted run?)')
     if 'optimizer' in checkpoint:
-        saved, aside = checkpoint['optimizer'], part['optimizer']
+        saved, aside = checkpoint['optimizer'], part.get('optimizer')
+        for state in (saved, aside):
+            check(
+                optimizer_fields,
+                state,
+                'the optimiser in the checkpoint',
+                more=True)
         saved['state'].update(aside['state'])
         saved['param_groups'] += aside['param_groups']
-    for section, ours in part.get('message_hub', {}).items():
-        checkpoint['message_hub'][section].update(ours)
+    for section, ours in (part.get('message_hub') or {}).items():
+        checkpoint['message_hub'].setdefault(section, {}).update(ours)
 
 
 def _names(inheritance: Inheritance) -> List[str]:

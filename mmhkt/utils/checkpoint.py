@@ -2,11 +2,13 @@
 import hashlib
 import os
 import re
+import zipfile
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 from urllib.parse import urlparse
 
 import numpy as np
@@ -19,6 +21,7 @@ from .names import nearest
 
 # As mmengine's load_checkpoint has it: (pattern, replacement) pairs.
 ReviseKeys = Sequence[Tuple[str, str]]
+ADDRESSES = ('http://', 'https://')
 STRIP_MODULE = ((r'^module\.', ''), )
 
 
@@ -41,13 +44,14 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is truncated, no checkpoint, or needs pickle.
+        Unreadable: If it is truncated, damaged or no checkpoint.
+        ValueError: If it needs pickle.
     """
     source = str(source)
     options = dict(map_location=map_location, weights_only=not trusted)
     try:
         with _harmless_allowed():
-            if source.startswith(('http://', 'https://')):
+            if source.startswith(ADDRESSES):
                 # Addresses that end alike are not the same file.
                 about = hashlib.sha256(source.encode()).hexdigest()[:12]
                 checkpoint = torch.hub.load_state_dict_from_url(
@@ -55,7 +59,9 @@ def read_checkpoint(
                     file_name=f'{about}-{Path(urlparse(source).path).name}',
                     **options)
             else:
-                checkpoint = torch.load(_existing(source), **options)
+                path = existing(source)
+                check_whole(path)
+                checkpoint = torch.load(path, **options)
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -67,15 +73,41 @@ def read_checkpoint(
                 f'({blocked.group(1)}) and could only be read by pickle, '
                 'which runs any code that its author put in. If you trust '
                 'the author, set trusted=True beside its path.') from error
-        raise ValueError(
-            f'The checkpoint "{source}" cannot be read: it is truncated or '
-            'no PyTorch checkpoint '
-            f'({type(error).__name__}).') from error
+        why = (f' ({error})' if isinstance(error, Unreadable) else
+               f' ({type(error).__name__})')
+        raise Unreadable(
+            f'The checkpoint "{source}" cannot be read: it is truncated, '
+            f'damaged or no PyTorch checkpoint{why}.') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'The checkpoint "{source}" holds a {type(checkpoint).__name__}, '
             'not a dict of weights.')
     return checkpoint
+
+
+class Unreadable(ValueError):
+    """A checkpoint that is not whole."""
+
+
+def check_whole(path: Path) -> None:
+    """Make sure that a file holds the bytes that torch wrote.
+
+    torch notes a checksum of each tensor, but does not look at it.
+
+    Raises:
+        Unreadable: If not.
+    """
+    with open(path, 'rb') as file:
+        if file.read(2) != b'PK':  # of another format, which has none
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError,
+            RuntimeError, OverflowError) as error:
+        raise Unreadable(f'it is truncated or damaged: {error}') from None
+    if bad is not None:
+        raise Unreadable(f'"{bad}" is not what was written')
 
 
 def weights_of(checkpoint: dict,
@@ -90,8 +122,13 @@ def weights_of(checkpoint: dict,
             Defaults to cutting off ``'module.'``.
     """
     state_dict = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(state_dict, Mapping):
+        raise ValueError('What the checkpoint has as state_dict is a '
+                         f'{type(state_dict).__name__}, not a dict of '
+                         'weights.')
     revised = OrderedDict()
     for key, value in state_dict.items():
+        key = str(key)
         for pattern, replacement in revise_keys:
             key = re.sub(pattern, replacement, key)
         revised[key] = value
@@ -109,9 +146,13 @@ def load_strictly(network: nn.Module, weights: Dict[str, Tensor],
 
     Raises:
         ValueError: If not; lists what is missing, foreign or of another
-            shape.
+            shape. If they are not finite.
     """
     own = network.state_dict()
+    for key in own:
+        if key in weights and not torch.is_tensor(weights[key]):
+            raise ValueError(f'{what} does not fit the network: "{key}" is a '
+                             f'{type(weights[key]).__name__}, no tensor.')
     # Older files have no counter of batches; torch itself adds it.
     missing = [
         key for key in own
@@ -137,10 +178,58 @@ def load_strictly(network: nn.Module, weights: Dict[str, Tensor],
                     'revise_keys)')
         raise ValueError(f'{what} does not fit the network. '
                          f'Weights {"; ".join(problems)}{hint}.')
+    check_finite(network, weights, what)
     network.load_state_dict(weights, strict=True)
 
 
-def _existing(source: str) -> Path:
+def check_finite(network: nn.Module, weights: Dict[str, Tensor],
+                 what: str) -> None:
+    """Refuse weights that no network can be run with.
+
+    Raises:
+        ValueError: If some are not finite; names them.
+    """
+    bad = not_finite(network, weights)
+    if bad:
+        raise ValueError(
+            f'{what} is of a training that diverged: {len(bad)} of its '
+            f'{len(weights)} weights are not finite, {", ".join(bad[:4])}' +
+            (', ...' if bad[4:] else '.'))
+
+
+def not_finite(network: nn.Module, weights: Dict[str, Tensor]) -> List[str]:
+    """The names of weights that are not finite.
+
+    A buffer may hold infinities, as masks of attention do, but no NaN.
+
+    Args:
+        network (nn.Module): Whose weights they are.
+        weights (dict[str, Tensor]): What is looked at.
+    """
+    learned = dict(network.named_parameters())
+    floating = {
+        name: value
+        for name, value in weights.items()
+        if torch.is_tensor(value) and value.is_floating_point()
+    }
+    flags = [
+        value.isfinite().all() if name in learned else ~value.isnan().any()
+        for name, value in floating.items()
+    ]
+    if not flags:
+        return []
+    fine = torch.stack([flag.cpu() for flag in flags]).tolist()
+    return [name for name, good in zip(floating, fine) if not good]
+
+
+def existing(source: str) -> Optional[Path]:
+    """The file that a checkpoint is in, None of an address.
+
+    Raises:
+        FileNotFoundError: If there is none; names the nearest that are there.
+    """
+    if source.startswith(ADDRESSES):
+        return None
     path = Path(source).expanduser()
     if path.is_file():
         return path

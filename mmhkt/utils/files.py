@@ -1,12 +1,21 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Any, Callable, Iterator, Optional, Union
+
+from .settings import check
+
+# What a file is called before it is whole.
+PARTIAL = '.partial'
 
 
 @contextmanager
-def replaced(path: Union[str, Path], unique: bool = False) -> Iterator[Path]:
+def replaced(path: Union[str, Path],
+             unique: bool = False,
+             durable: bool = True) -> Iterator[Path]:
     """Write a file so that it is there whole or not at all.
 
     Args:
@@ -14,18 +23,83 @@ def replaced(path: Union[str, Path], unique: bool = False) -> Iterator[Path]:
             content is complete.
         unique (bool): Whether the partial file gets a name of this process,
             where several may write the same. Defaults to False.
+        durable (bool): Whether it is to survive a loss of power too, for
+            which the disk is waited for. Defaults to True.
 
     Yields:
         Path: The partial file to write in its place.
     """
     path = Path(path)
     process = f'.{os.getpid()}' if unique else ''
-    partial = path.with_name(f'{path.name}{process}.partial')
-    yield partial
-    os.replace(partial, path)
+    partial = path.with_name(f'{path.name}{process}{PARTIAL}')
+    try:
+        yield partial
+        if durable:
+            _sync(partial)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+    if durable:
+        _sync(path.parent)
 
 
-def write_text(path: Union[str, Path], text: str) -> None:
+def write_text(path: Union[str, Path],
+               text: str,
+               durable: bool = False) -> None:
     """As :meth:`Path.write_text`, but whole or not at all."""
-    with replaced(path) as partial:
+    with replaced(path, durable=durable) as partial:
         partial.write_text(text, encoding='utf-8')
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    with suppress(OSError):  # not every file system can
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+class Damaged(ValueError):
+    """A file of ours that is not what we wrote."""
+
+
+def read_json(path: Path, fields: Optional[Callable] = None) -> Any:
+    """What a JSON file holds.
+
+    Read again only when it has changed, and therefore not to be changed.
+
+    Args:
+        path (Path): The file.
+        fields (Callable, optional): A function whose signature says what an
+            object in it is made of, see :mod:`mmhkt.utils.settings`; more
+            than that may be there. Defaults to None, anything.
+
+    Returns:
+        Any: None if there is no such file.
+
+    Raises:
+        Damaged: Names the file, and what to do.
+    """
+    try:
+        now = os.stat(path)
+        return _read_json(path, fields, now.st_mtime_ns, now.st_size,
+                          now.st_ino)
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _read_json(path: Path, fields: Optional[Callable], *_: int) -> Any:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        if fields is not None:
+            check(fields, content, 'it', finite=False, more=True)
+    except (ValueError, RecursionError) as error:
+        why = str(error).rstrip('.')
+        raise Damaged(f'"{path}" is damaged: {why}. Remove it, and start what '
+                      'has written it again.') from None
+    return content

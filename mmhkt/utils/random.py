@@ -1,7 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import random
-from contextlib import contextmanager
-from typing import Iterator
 
 import numpy as np
 import torch
@@ -30,18 +28,52 @@ def seed_everything(*key: int) -> None:
         torch.cuda.manual_seed_all(torch.initial_seed())
 
 
-@contextmanager
-def private_randomness(*key: int) -> Iterator:
+class Randomness:
+    """Streams of one's own; the common ones are left as they were.
+
+    A context, within which everything draws from the own streams. Entered
+    again, they go on where they were.
+
+    Args:
+        *key (int): As in :func:`seed_everything`.
+    """
+
+    def __init__(self, *key: int):
+        self._key = key
+        self._own = None
+        self._common: list = []
+
+    def __enter__(self) -> 'Randomness':
+        self._common.append(_states())
+        if self._own is None:
+            seed_everything(*self._key)
+        else:
+            _set_states(self._own)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._own = _states()
+        _set_states(self._common.pop())
+
+
+def private_randomness(*key: int) -> Randomness:
     """Draw from streams of one's own and leave the common ones as they were.
 
     Args:
         *key (int): As in :func:`seed_everything`.
     """
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        seed_everything(*key)
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+    return Randomness(*key)
+
+
+def _states() -> tuple:
+    on_gpu = torch.cuda.is_available()
+    return (random.getstate(), np.random.get_state(), torch.get_rng_state(),
+            torch.cuda.get_rng_state_all() if on_gpu else None)
+
+
+def _set_states(states: tuple) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    if states[3] is not None:
+        torch.cuda.set_rng_state_all(states[3])

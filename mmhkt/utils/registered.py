@@ -58,3 +58,23 @@ def _types(node: Any, path: str) -> Iterator[tuple]:
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _types(value, f'{path}[{i}]')
+
+
+def found_in(registry: Registry, name: Any) -> Any:
+    """What a config's ``type`` means.
+
+    Args:
+        registry (Registry): Where it is looked up.
+        name (Any): A name, or a class itself.
+
+    Returns:
+        Any: None if it is neither.
+    """
+    if callable(name):
+        return name
+    if not isinstance(name, str):
+        return None
+    try:
+        return registry.get(name)
+    except Exception:  # whatever comes of importing what is no module
+        return None

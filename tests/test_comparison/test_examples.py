@@ -206,5 +206,5 @@ def test_how_many_is_set_and_may_change(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('number', ['-1', 'True', "'4'"])
 def test_how_many_is_no_number(tmp_path, number):
-    with pytest.raises(ConfigError, match='is no number of samples'):
+    with pytest.raises(ConfigError, match='examples must be a whole'):
         make(tmp_path, f', examples={number}')

@@ -10,11 +10,12 @@ import time
 import pytest
 from mmengine.config import Config
 
-from mmhkt.comparison import launch, lock
+from mmhkt.comparison import launch
 from mmhkt.comparison.entries import Entry
 from mmhkt.comparison.launch import Launcher, environment_of_run
 from mmhkt.comparison.plan import Run
 from mmhkt.comparison.records import error_of, state_of
+from mmhkt.utils import lock
 
 TRAIN = """
 import json, os, sys, time

@@ -195,7 +195,7 @@ def test_parent_is_scored_unless_that_is_turned_off(config):
 
 
 @pytest.mark.parametrize('comparison, message', [
-    ("method=['mmhkt.HKT']", 'setting "method" is unknown; nearest: methods'),
+    ("method=['mmhkt.HKT']", 'no setting "method"; nearest: methods'),
     ('seeds=[0]', 'methods is missing'),
     ("methods='HKT'", "or 'all', but got 'HKT'"),
     ('methods=[1]', '1 is no method'),
@@ -213,8 +213,8 @@ def test_parent_is_scored_unless_that_is_turned_off(config):
     ("methods=['mmhkt.HKT'], seeds=[-1]", '-1 is no seed'),
     ("methods=['mmhkt.HKT'], reference='htk'", '"htk" is unknown.*: hkt'),
     ("methods=['mmhkt.HKT'], rule='higher'", '"higher" is unknown'),
-    ("methods=['mmhkt.HKT'], margin=0", 'margin=0 is no difference'),
-    ("methods=['mmhkt.HKT'], margin='1'", "margin='1' is no difference"),
+    ("methods=['mmhkt.HKT'], margin=0", 'margin must be a number above 0'),
+    ("methods=['mmhkt.HKT'], margin='1'", 'margin must be a number above 0'),
     ("methods=['mmhkt.HKT'], metric='fid'", "Set rule to 'greater' or"),
 ])
 def test_mistakes_in_a_comparison(config, comparison, message):

@@ -420,6 +420,13 @@ def test_hostile_names_stay_text(tmp_path):
     summary['methods'][1]['config'] = dict(type=HOSTILE)
     summary['parent']['name'] = summary['environment']['device'] = HOSTILE
     stop(summary['methods'][3]['runs'][0], 'failed', HOSTILE)
+    for run in summary['methods'][0]['runs']:
+        curve = [[1, 1.], [2, 3.]]
+        run['training'] = {
+            f'hkt."><{HOSTILE}.a': curve,
+            'hkt.\\g<9>.\\': curve,
+            'gate': curve
+        }
     texts = written(summary, tmp_path)
     outline = Outline(texts['html'])
     assert 'script' not in [tag for tag, _ in outline.tags]

@@ -2,6 +2,9 @@
 """The converter of LiTS and the data set that reads what it writes."""
 import hashlib
 import json
+import os
+import signal
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,20 +15,11 @@ from mmhkt.datasets import LiTSDataset, LoadSlices
 pytest.importorskip('nibabel', reason='nibabel is not installed')
 
 from lits_helpers import read_crop  # noqa: E402
-from lits_helpers import convert, pair, save
+from lits_helpers import convert, pair, save, voxels
 
 from mmhkt.cli.prepare_lits import parse_args  # noqa: E402
+from mmhkt.prepare import lits  # noqa: E402
 from mmhkt.prepare.lits import split  # noqa: E402
-
-
-def voxels(seed=0, shape=(6, 5, 4)):
-    """HU and labels, axes to the right, front and head; the lowest slice is
-    empty."""
-    rng = np.random.default_rng(seed)
-    hu = rng.integers(-1000, 1000, shape).astype(np.int16)
-    labels = rng.integers(0, 3, shape).astype(np.uint8)
-    labels[..., 0] = 0
-    return hu, labels
 
 
 def image(out, number, z, kind='images'):
@@ -129,6 +123,66 @@ def test_resumes(tmp_path):
     pair(tmp_path / 'in', 0, *voxels(9, (6, 5, 7)))
     assert convert(tmp_path / 'in',
                    tmp_path / 'out')['volumes']['0']['slices'] == 7
+
+
+def test_a_changed_file_of_equal_size_is_cut_again(tmp_path):
+    hu, labels = voxels()
+    pair(tmp_path / 'in', 0, hu, labels, suffix='.nii')
+    first = convert(tmp_path / 'in', tmp_path / 'out')
+    pair(tmp_path / 'in', 0, hu.clip(-100, 100), labels, suffix='.nii')
+    again = convert(tmp_path / 'in', tmp_path / 'out')
+    assert again['volumes']['0']['bytes'] == first['volumes']['0']['bytes']
+    assert again['volumes']['0']['sha256'] != first['volumes']['0']['sha256']
+    # One that has only been copied is not.
+    time = (tmp_path / 'out/images/0/0000.png').stat().st_mtime_ns
+    for path in (tmp_path / 'in').iterdir():
+        path.touch()
+    assert convert(tmp_path / 'in', tmp_path / 'out') == again
+    assert (tmp_path / 'out/images/0/0000.png').stat().st_mtime_ns == time
+
+
+def test_one_that_goes_wrong_does_not_cost_the_others(tmp_path, monkeypatch):
+    """A process that is killed, or an error that nobody has foreseen."""
+    for number in range(3):
+        pair(tmp_path / 'in', number, *voxels(number))
+    right = lits.read
+
+    def wrong(path):
+        if path.name.startswith('volume-1'):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if path.name.startswith('volume-2'):
+            raise MemoryError('too large')
+        return right(path)
+
+    monkeypatch.setattr(lits, 'read', wrong)
+    with pytest.raises(SystemExit):
+        convert(tmp_path / 'in', tmp_path / 'out')
+    manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
+    assert list(manifest['volumes']) == ['0']
+    assert 'was killed' in manifest['unusable']['1']
+    assert 'MemoryError: too large' in manifest['unusable']['2']
+
+
+def test_no_manifest_of_other_slices(tmp_path, monkeypatch):
+    pair(tmp_path / 'in', 0, *voxels())
+    convert(tmp_path / 'in', tmp_path / 'out')
+    monkeypatch.setattr(lits, 'cut_all', lambda *_: 1 / 0)
+    convert_again = partial(convert, tmp_path / 'in', tmp_path / 'out')
+    with pytest.raises(ZeroDivisionError):
+        convert_again()
+    assert (tmp_path / 'out/manifest.json').exists()  # nothing has changed
+    with pytest.raises(ZeroDivisionError):
+        convert_again('--window', '-500', '500')
+    assert not (tmp_path / 'out/manifest.json').exists()
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    file = tmp_path / 'manifest.json'
+    for text in ('{"volumes": {', '[]', '{"volumes": {"1": {"split": 3}}, '
+                 '"slice": "a"}', '{"volumes": {}}'):
+        file.write_text(text)
+        with pytest.raises(ValueError, match='manifest.json'):
+            LiTSDataset(data_root=str(tmp_path))
 
 
 def nan(folder, hu, labels):

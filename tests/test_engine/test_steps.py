@@ -208,7 +208,7 @@ def test_a_method_sees_the_pass_that_it_asks_for(sees, term):
 def test_a_mixture_that_nobody_makes():
     with pytest.raises(ValueError, match='KD is to see the mixture'):
         stages_model(KD(sees='mixture'))
-    with pytest.raises(ValueError, match='What KD sees, "mixtrue".*mixture'):
+    with pytest.raises(ValueError, match='KD: sees "mixtrue".*mixture'):
         KD(sees='mixtrue')
 
 

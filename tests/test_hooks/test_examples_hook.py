@@ -176,5 +176,5 @@ def test_spread():
 
 
 def test_number():
-    with pytest.raises(ValueError, match='from 0 on, but is -1'):
+    with pytest.raises(ValueError, match='from 0 on, but got -1'):
         ExamplesHook(-1)

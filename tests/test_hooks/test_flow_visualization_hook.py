@@ -38,5 +38,5 @@ def test_nothing_by_default(tmp_path):
 
 
 def test_interval():
-    with pytest.raises(ValueError, match='1 or more, but got 0'):
+    with pytest.raises(ValueError, match='from 1 on, but got 0'):
         FlowVisualizationHook(interval=0)

@@ -62,7 +62,7 @@ def test_a_short_run_takes_a_larger_part():
     found = schedule(begin=0.5, end=0.5, least_iters=20)
     assert factors(found, 99, 100, 110, 120) == [None, 1, 0.5, 0]
     for wrong in (dict(least_iters=-1), dict(latest=0.), dict(latest=1.1)):
-        with pytest.raises(ValueError, match='least_iters'):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
             schedule(**wrong)
 
 
@@ -142,7 +142,7 @@ def test_the_methods_own_schedules(method):
     (dict(knob='intensity', begin=0.5, end=0.25), ['ends at 0.25']),
     (dict(knob='intensity', begin=5), ['fractions of the run', 'begin=5']),
     (dict(knob='intensity', end=100), ['end=100', "unit='epoch' or 'iter'"]),
-    (dict(knob='intensity', begin=-0.1), ['0 to 1', 'begin=-0.1']),
+    (dict(knob='intensity', begin=-0.1), ['begin must be', 'but got -0.1']),
 ])
 def test_bad_schedules(cfg, words):
     with pytest.raises(ValueError) as error:

@@ -142,3 +142,65 @@ def test_another_parent_is_another_network(tmp_path):
         parent.network.init_weights()
         parents.append(parent.feature_cache().folder)
     assert parents[0] == parents[1] != parents[2]
+
+
+# ----------------------------------------------------------------- faults
+
+
+@pytest.mark.parametrize('damage', [
+    lambda content: content[:len(content) // 2],
+    lambda content: b'',
+    lambda content: content.replace(bytes(BATCH.numpy())[:8], b'\0' * 8),
+])
+def test_what_is_damaged_is_computed_anew(tmp_path, damage):
+    one = cache(tmp_path)
+    key = one.key(BATCH)
+    one.save(key, {'a': [(BATCH, True)]})
+    file, = tmp_path.rglob('*.pt')
+    content = file.read_bytes()
+    file.write_bytes(damage(content))
+    assert file.read_bytes() != content
+    assert one.load(key, ['a'], BATCH.device) is None
+    one.save(key, {'a': [(BATCH, True)]})
+    (output, _), = one.load(key, ['a'], BATCH.device)['a']
+    assert torch.equal(output, BATCH)
+
+
+@pytest.mark.parametrize('error', [
+    OSError(28, 'No space left on device'),
+    RuntimeError('PytorchStreamWriter failed writing file data/0'),
+])
+def test_a_full_disk_does_not_end_a_training(tmp_path, monkeypatch, error):
+    one, calls = cache(tmp_path), []
+
+    def full(*_):
+        calls.append(1)
+        raise error
+
+    monkeypatch.setattr(torch, 'save', full)
+    for _ in range(3):
+        one.save(one.key(BATCH), {'a': [(BATCH, True)]})
+    assert len(calls) == 1  # and is not tried again
+    assert not list(tmp_path.rglob('*.p*t*'))
+
+
+def test_what_cannot_be_written_is_read_only(tmp_path, monkeypatch):
+    whole = cache(tmp_path)
+    key = whole.key(BATCH)
+    whole.save(key, {'a': [(BATCH, True)]})
+
+    def refused(*_, **__):
+        raise PermissionError(13, 'Read-only file system')
+
+    monkeypatch.setattr('mmhkt.inheritance.feature_cache.TemporaryFile',
+                        refused)
+    one = cache(tmp_path)
+    one.save(key, {'b': [(BATCH, True)]})
+    assert one.load(key, ['a'], BATCH.device) is not None
+    assert len(list(tmp_path.rglob('*.pt'))) == 1
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ValueError, match='must be a folder'):
+        cache(tmp_path / 'file')

@@ -543,5 +543,5 @@ def test_random_intensity(shape):
 
 @pytest.mark.parametrize('drop', [-0.1, 1.0])
 def test_bad_drop(drop):
-    with pytest.raises(ValueError, match='drop is the probability'):
+    with pytest.raises(ValueError, match='drop must be a number from 0'):
         GeneticAttention(drop=drop)

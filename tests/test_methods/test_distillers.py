@@ -266,7 +266,7 @@ def test_mgd_masks():
         (q - z).pow(2).sum() / 2)
     with pytest.raises(ValueError, match='positions'):
         MGD(mask_over='position')
-    with pytest.raises(ValueError, match='part'):
+    with pytest.raises(ValueError, match='mask must be a number'):
         MGD(mask=1.)
 
 
@@ -377,6 +377,30 @@ def test_crd_draws_other_classes():
         seen, counts = drawn[i].unique(return_counts=True)
         assert seen.tolist() == others
         assert (counts / 3000 - 1 / len(others)).abs().max() < .05
+
+
+def test_crd_of_many_images_needs_no_product_with_all(monkeypatch):
+    """The same loss and gradients, by what is drawn alone."""
+    monkeypatch.setattr('mmhkt.methods.crd.AT_ONCE', 100)
+    found = []
+    for many in (1, 10**9):
+        monkeypatch.setattr(Contrast, 'MANY', many)
+        torch.manual_seed(0)
+        module = contrast([0, 1, 2] * 20)
+        vectors = [
+            torch.randn(4, module.child_memory.shape[1], requires_grad=True)
+            for _ in range(2)
+        ]
+        images = torch.tensor([3, 1, 4, 1])
+        torch.manual_seed(1)
+        loss = sum(module.contrast(*vectors, images, 7) for _ in range(2))
+        loss.backward()
+        found.append([
+            loss, *(v.grad for v in vectors), module.child_memory,
+            module.parent_memory
+        ])
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other)
 
 
 def test_crd_by_hand():
@@ -549,7 +573,7 @@ def _classifier(classes):
 
 @pytest.mark.parametrize('temperature', [0, -1.])
 def test_bad_temperature(temperature):
-    with pytest.raises(ValueError, match='temperature of KD'):
+    with pytest.raises(ValueError, match='KD: temperature must'):
         KD(temperature=temperature)
 
 

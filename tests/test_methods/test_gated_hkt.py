@@ -315,7 +315,7 @@ def test_the_parents_head_may_judge_the_childs_own_feature():
         method.mixtures[0].transfer.state_dict())
     assert found['gatedhkt.inherited.loss'].item() == pytest.approx(
         losses_of(mixture)['gatedhkt.inherited.loss'].item(), abs=1e-6)
-    with pytest.raises(ValueError, match='HKT judged.*"child"'):
+    with pytest.raises(ValueError, match='HKT: judged.*"child"'):
         GatedHKT(judged='child')
 
 

@@ -349,5 +349,5 @@ def test_gradients_are_bounded_while_something_is_inherited():
     method.turn('intensity', 0.0)
     assert method.bounds() is None
     assert HKT(bound=None).bound is None
-    with pytest.raises(ValueError, match='bound of HKT must be a positive'):
+    with pytest.raises(ValueError, match='HKT: bound must be a number'):
         HKT(bound=0)

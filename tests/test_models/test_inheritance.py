@@ -241,7 +241,7 @@ def test_no_mixture_to_be_seen():
     with pytest.raises(
             ValueError, match='KD is to see the mixture.*mmhkt.HKT'):
         stages_model(KD(sees='mixture'))
-    with pytest.raises(ValueError, match='KD sees.*"mixtures".*mixture'):
+    with pytest.raises(ValueError, match='KD: sees.*"mixtures".*mixture'):
         KD(sees='mixtures')
     # Weaned, the mixture is the child's own feature.
     hkt = HKT(weights=dict(native=1))

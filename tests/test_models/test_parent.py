@@ -125,7 +125,7 @@ def test_input_size():
 @pytest.mark.parametrize('order', ['RGB', 'grb', 3])
 def test_an_order_of_channels_that_there_is_not(order):
     """It would be taken for another one, and the channels be reversed."""
-    with pytest.raises(ValueError, match='parent.channel_order.*rgb'):
+    with pytest.raises(ValueError, match='Parent: channel_order .*rgb'):
         Parent(
             str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
             random_weights=True,

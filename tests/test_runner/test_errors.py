@@ -74,9 +74,9 @@ CASES = {
     'vector into map':
     (site(child='backbone.layer3'), None,
      '"backbone.layer3" and the parent\'s "neck" cannot be aligned'),
-    'site of another form':
-    (dict(type='mmhkt.HKT', sites=[dict(chid='neck')]), None,
-     "A site is dict(child='module.path', parent='module.path')"),
+    'site of another form': (dict(type='mmhkt.HKT',
+                                  sites=[dict(chid='neck')]), None,
+                             'a site has no setting "chid"; nearest: child'),
     'unknown preset': (dict(type='mmhkt.HKT',
                             sites='stagse'), None, 'nearest: stages'),
     'missing keys':
@@ -88,7 +88,7 @@ CASES = {
     'needs pickle':
     (HKT, partial(saved, change=lambda s: dict(state_dict=s, more=Harmful())),
      'could only be read by pickle'),
-    'truncated': (HKT, truncated, 'is truncated or no PyTorch checkpoint'),
+    'truncated': (HKT, truncated, 'is truncated, damaged or no PyTorch'),
     'no such file':
     (HKT, lambda folder: dict(config=PARENT, checkpoint='nowhere/p.pth'),
      'There is no checkpoint "nowhere/p.pth"'),
@@ -102,7 +102,7 @@ CASES = {
      'mmhkt.HKT has no setting "weight"; nearest: weights'),
     'unknown mode':
     (dict(type='mmhkt.HKT', attention=dict(mode='gates')), None,
-     'GeneticAttention mode "gates" is unknown; nearest: gate'),
+     'GeneticAttention: mode "gates" is unknown; nearest: gate'),
     'unknown loss term':
     (dict(type='mmhkt.HKT', weights=dict(inherit=1)), None,
      'HKT has no loss term "inherit"; nearest: inherited'),

@@ -10,6 +10,7 @@ import torch
 from forking import Popen
 from helpers import REPO, cut_off, digits_config, dump, read, run, same
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 
 from mmhkt.registry import RUNNERS
 
@@ -263,3 +264,97 @@ class EarlyStop(Hook):
     def after_train_epoch(self, runner):
         if runner.epoch + 1 == self.epoch:
             runner.train_loop.stop_training = True
+
+
+# --------------------------------------------------- files that are not whole
+
+
+def test_the_only_checkpoint_stays_until_the_next_is_whole(
+        tmp_path, monkeypatch):
+    """As when the run is killed, or the disk is full, while it saves."""
+    cfg = digits_config(tmp_path, 'mmhkt.Alone')
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+    save, saved = torch.save, []
+
+    def fails(checkpoint, file, *args, **kwargs):
+        saved.append(file)
+        if checkpoint['meta'].get('epoch') == 2:
+            raise OSError(28, 'No space left on device')
+        save(checkpoint, file, *args, **kwargs)
+
+    monkeypatch.setattr(torch, 'save', fails)
+    with pytest.raises(OSError, match='No space'):
+        run(cfg)
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.glob('epoch_*')] == ['epoch_1.pth']
+    assert not list(tmp_path.glob('*.partial'))
+    cfg = digits_config(tmp_path, 'mmhkt.Alone', resume=True)
+    cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+    assert run(cfg).epoch == 2
+    assert [p.name for p in tmp_path.glob('epoch_*')] == ['epoch_2.pth']
+
+
+def damage(file, at=0.5):
+    """Change one byte, as a bad disk does."""
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * at)] ^= 0xff
+    file.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_not_resumed_but_the_one_before(
+        tmp_path, monkeypatch):
+    run(digits_config(tmp_path, 'mmhkt.Alone'))
+    damage(tmp_path / 'epoch_2.pth')
+    options = {'train_cfg.max_epochs': 3, 'resume': True}
+    warnings = []
+    monkeypatch.setattr(MMLogger, 'warning',
+                        lambda self, text, *_: warnings.append(text))
+    loaded = RUNNERS.build(digits_config(tmp_path, 'mmhkt.Alone', **options))
+    loaded.train()
+    assert loaded._load_from == str(tmp_path / 'epoch_1.pth')
+    assert any('epoch_2.pth" cannot be read' in text for text in warnings)
+    for file in tmp_path.glob('epoch_*.pth'):
+        file.write_bytes(b'PK')
+    with pytest.raises(ValueError, match='No checkpoint in .* can be read'):
+        run(digits_config(tmp_path, 'mmhkt.Alone', **options))
+
+
+def test_a_note_of_a_lost_checkpoint_begins_anew(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_7.pth'))
+    assert run(digits_config(tmp_path, 'mmhkt.Alone', resume=True)).epoch == 2
+
+
+def test_resuming_elsewhere_removes_nothing_there(tmp_path):
+    first, second = tmp_path / 'a', tmp_path / 'b'
+    run(digits_config(first, 'mmhkt.Alone'))
+    precious = tmp_path / 'precious.pth'
+    precious.write_text('mine')
+    best, = first.glob('best_*')
+    checkpoint = read(first / 'epoch_2.pth')
+    info = checkpoint['message_hub']['runtime_info']
+    assert info['best_ckpt'] == str(best)
+    options = {'train_cfg.max_epochs': 3, 'resume': True}
+    # As it is, and with what a foreign file could say.
+    for number, change in enumerate(
+        (dict(), dict(best_ckpt=str(precious)),
+         dict(keep_ckpt_ids=['/../../precious', 1, '../x', None]))):
+        info.update(best_score=-1., **change)
+        torch.save(checkpoint, tmp_path / 'epoch_2.pth')
+        run(
+            digits_config(
+                second / str(number),
+                'mmhkt.Alone',
+                load_from=str(tmp_path / 'epoch_2.pth'),
+                **options))
+        assert best.exists() and precious.exists()
+        assert list((second / str(number)).glob('best_*'))
+
+
+def test_weights_alone_are_not_resumed(tmp_path):
+    run(digits_config(tmp_path, 'mmhkt.Alone'))
+    best, = tmp_path.glob('best_*')
+    for file in (best, tmp_path / 'child.pth'):
+        with pytest.raises(ValueError, match='no .*optimizer.*load_from'):
+            run(
+                digits_config(
+                    tmp_path, 'mmhkt.Alone', resume=True, load_from=str(file)))

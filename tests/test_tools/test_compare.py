@@ -12,8 +12,9 @@ import pytest
 from forking import Popen
 from helpers import CONFIGS, REPO, tool
 
-from mmhkt.comparison import costs, lock
+from mmhkt.comparison import costs
 from mmhkt.comparison.plan import make_plan
+from mmhkt.utils import lock
 
 CONFIG = """
 _base_ = '{configs}/hkt/hkt_resnet20_resnet8-narrow_digits.py'

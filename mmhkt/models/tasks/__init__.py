@@ -1,10 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import inspect
 from typing import Optional
 
 from torch import nn
 
-from mmhkt.utils import nearest
+from mmhkt.utils.settings import SettingError, check
 from .base import Task
 from .classification import Classification
 from .flow import OpticalFlow
@@ -31,12 +30,14 @@ def task_of(network: nn.Module, settings: Optional[dict] = None) -> Task:
         known = ', '.join(f'{task.networks} ({task.name})' for task in TASKS)
         raise TypeError(f'{type(network).__name__} belongs to no supported '
                         f'task; supported: {known}.')
-    valid = list(inspect.signature(task).parameters)[1:]
-    for name in settings or ():
-        if name not in valid:
-            raise ValueError(f'The task {task.name} has no setting "{name}"; '
-                             f'{nearest(name, valid)}.')
-    return task(network, **(settings or {}))
+    if settings is None:
+        settings = {}
+    what = f'The task {task.name}'
+    check(task, settings, what, partial=True)
+    if 'network' in settings:
+        raise SettingError(f'{what} is given its network by the runner; '
+                           'leave it out.')
+    return task(network, **settings)
 
 
 __all__ = [

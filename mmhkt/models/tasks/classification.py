@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import List, Optional
+from functools import partial
+from typing import Callable, List, Optional
 
 import torch
 from mmpretrain.models import BaseClassifier
@@ -7,6 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection
+from mmhkt.utils.settings import shown
 from .base import Task
 
 
@@ -43,6 +45,19 @@ class Classification(Task):
         if labels.is_floating_point():
             return [DataSample().set_gt_score(score) for score in labels]
         return [DataSample().set_gt_label(label) for label in labels]
+
+    def check(self, training: bool) -> Optional[Callable[[dict], None]]:
+        """See :func:`check_sample`; None of heads that do not say how many
+        classes they have."""
+        head = getattr(self.network, 'head', None)
+        classes = getattr(head, 'num_classes', None)
+        if not isinstance(classes, int) or classes < 1:
+            return None
+        return partial(
+            check_sample,
+            num_classes=classes,
+            training=training,
+            several='MultiLabel' in type(head).__name__)
 
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in %, None where labels are mixed or not single."""
@@ -83,3 +98,54 @@ def _layers(module: nn.Module) -> int:
     return sum(
         isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))
         for m in module.modules())
+
+
+def check_sample(sample: dict,
+                 num_classes: int,
+                 training: bool = True,
+                 several: bool = False) -> None:
+    """Check that a label belongs to the network.
+
+    Args:
+        sample (dict): ``inputs`` and ``data_samples``, as mmpretrain's
+            pipelines pack them.
+        num_classes (int): Of the network.
+        training (bool): Whether it is one to train with, which has to have a
+            label. Defaults to True.
+        several (bool): Whether an image may have any number of labels.
+            Defaults to False.
+
+    Raises:
+        ValueError: If not; names the file and the label.
+    """
+    data_sample = sample.get('data_samples')
+    if data_sample is None or not isinstance(
+            data_sample.get('gt_label'), (Tensor, type(None))):
+        return  # of several tasks, or packed in a way of the user's own
+    what = _file(data_sample)
+    label = data_sample.get('gt_label')
+    if label is None or not label.numel():
+        if training and not several and 'gt_score' not in data_sample:
+            raise ValueError(f'{what} has no label.')
+        return
+    wants = (f'but the network has {num_classes} classes, from 0 on. Mend the '
+             'label, or set head.num_classes.')
+    if label.is_floating_point() or label.is_complex():
+        raise ValueError(
+            f'The label of {what} is {shown(label.tolist())}, no whole '
+            f'number, {wants}')
+    outside = label[(label < 0) | (label >= num_classes)]
+    if outside.numel():
+        raise ValueError(
+            f'The label of {what} is {int(outside.flatten()[0])}, {wants}')
+    score = data_sample.get('gt_score')
+    if isinstance(score, Tensor) and score.shape[-1] != num_classes:
+        raise ValueError(f'{what} has scores of {score.shape[-1]} classes, '
+                         f'{wants}')
+
+
+def _file(data_sample) -> str:
+    path = data_sample.get('img_path')
+    if path:
+        return str(path)
+    return f'image {data_sample.get("sample_idx", "without a number")}'

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Optional
 
 NAME = '.lock'
+# In the environment of a run: the folder that was locked for it.
+LOCKED = 'MMHKT_LOCKED'
 
 
 def acquire(folder: Path) -> Optional[int]:
@@ -26,6 +28,8 @@ def acquire(folder: Path) -> Optional[int]:
     except BlockingIOError:
         os.close(file)
         return None
+    except OSError:  # a file system without locks
+        pass
     return file
 
 

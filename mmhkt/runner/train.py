@@ -1,0 +1,80 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from mmengine.config import Config
+
+from mmhkt.utils import lock
+from mmhkt.utils.config import ConfigError, build_runner
+from mmhkt.utils.files import PARTIAL
+from .preflight import preflight
+
+# Launcher -> what tells the number of a process.
+RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
+
+
+def train(cfg: Config) -> None:
+    """Train as a config says, alone in its folder.
+
+    Args:
+        cfg (Config): Of a run, with ``work_dir``.
+
+    Raises:
+        ConfigError: If another training goes on in that folder.
+        SettingError: If a setting is wrong, see :func:`preflight`.
+        KeyboardInterrupt: If it is interrupted, by SIGTERM or SIGHUP too;
+            says how it goes on.
+    """
+    preflight(cfg)
+    with _alone(Path(cfg.work_dir), cfg.get('launcher', 'none')), _told(cfg):
+        build_runner(cfg).train()
+
+
+@contextmanager
+def _alone(folder: Path, launcher: str) -> Iterator:
+    file = None
+    # The other processes of a run work in the same folder.
+    if os.environ.get(RANK.get(launcher, ''), '0') == '0':
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.environ.get(lock.LOCKED) != str(folder.resolve()):
+            file = lock.acquire(folder)
+            if file is None:
+                raise ConfigError(f'another training goes on in {folder}; '
+                                  'give this one another --work-dir')
+        # Of one that was killed while it wrote.
+        for path in folder.glob(f'*{PARTIAL}'):
+            path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+@contextmanager
+def _told(cfg: Config) -> Iterator:
+    """Say how a training that is interrupted goes on."""
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    except KeyboardInterrupt:
+        there = any(
+            Path(cfg.work_dir).glob(f'{unit}_*.pth')
+            for unit in ('epoch', 'iter'))
+        raise SystemExit('mmhkt: interrupted; ' + (
+            'with --resume the same command goes on from the last '
+            f'checkpoint in {cfg.work_dir}'
+            if there else 'no checkpoint was written yet')) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,211 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""What a process leaves when it is killed, cut short or told to end.
+
+``make faults`` does in full what the tests do in a short form.
+"""
+import json
+import os
+import random
+import resource
+import signal
+import time
+
+import pytest
+from fault_helpers import Child, killed_again_and_again
+from helpers import digits_config
+from helpers import dump as dump_config
+from helpers import read, run, same
+
+from mmhkt.runner.train import train
+from mmhkt.utils import lock
+
+# Of each tool.
+KILLS = int(os.environ.get('MMHKT_KILLS', 2))
+OPTIONS = {'train_cfg.max_epochs': 4}
+
+
+def config(folder, keep=2, **options):
+    return digits_config(
+        folder, 'mmhkt.HKT', **{
+            **OPTIONS, 'default_hooks.checkpoint.max_keep_ckpts': keep,
+            **options
+        })
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp('whole')
+    run(config(folder))
+    return folder
+
+
+def epoch_of(folder):
+    """Of the newest checkpoint that can be read."""
+    epochs = [
+        int(path.stem.split('_')[1]) for path in folder.glob('epoch_*.pth')
+        if read(path)
+    ]
+    return max(epochs, default=0)
+
+
+@pytest.mark.parametrize('keep', [1, 3])
+def test_training(tmp_path, whole, keep):
+    """Nothing is lost, and the weights are the same to the bit."""
+    folder, reached, killed = tmp_path / 'run', 0, 0
+
+    def go_on():
+        train(config(folder, keep, resume=True))
+
+    for was_killed in killed_again_and_again(
+            go_on, tmp_path / 'log', KILLS, seed=keep, longest=4):
+        assert epoch_of(folder) >= reached
+        reached = epoch_of(folder)
+        killed += was_killed
+    print(f'{killed} kills of a training that keeps {keep}')
+    assert len(list(folder.glob('epoch_*.pth'))) <= keep + 1
+    assert not list(folder.glob('*.partial'))
+    for name in ('epoch_4.pth', 'child.pth'):
+        assert same(*(read(path / name)['state_dict']
+                      for path in (folder, whole)))
+
+
+def test_exporting(tmp_path, whole):
+    """The file is there whole or not at all."""
+    from mmhkt.cli.export import main as export
+    out = tmp_path / 'out.pth'
+
+    def go():
+        export([str(whole / 'epoch_4.pth'), str(out)])
+
+    killed = 0
+    for was_killed in killed_again_and_again(
+            go, tmp_path / 'log', KILLS, longest=0.3):
+        killed += was_killed
+        if out.exists():
+            assert same(
+                read(out)['state_dict'],
+                read(whole / 'child.pth')['state_dict'])
+    print(f'{killed} kills of an export')
+
+
+def test_converting(tmp_path):
+    """The manifest is of all volumes or not there; no process is left."""
+    pytest.importorskip('nibabel')
+    from lits_helpers import pair, voxels
+
+    from mmhkt.cli.prepare_lits import main as convert
+    for number in range(4):
+        pair(tmp_path / 'in', number, *voxels(number))
+    manifests = []
+    for out, kills in (('whole', 0), ('cut', KILLS)):
+        file = tmp_path / out / 'manifest.json'
+        killed = 0
+        for was_killed in killed_again_and_again(
+                lambda out=out: convert([
+                    str(tmp_path / 'in'),
+                    str(tmp_path / out), '--workers', '2'
+                ]),
+                tmp_path / 'log',
+                kills,
+                longest=0.4):
+            killed += was_killed
+            if file.exists():
+                assert len(json.loads(file.read_text())['volumes']) == 4
+        manifests.append(json.loads(file.read_text()))
+        print(f'{killed} kills of a conversion')
+    assert manifests[0] == manifests[1]
+    time.sleep(1.5)
+    assert not children_of_groups(tmp_path)
+
+
+def children_of_groups(folder):
+    """Processes that still have a file of a folder open."""
+    found = []
+    for process in os.listdir('/proc'):
+        if process.isdigit() and int(process) != os.getpid():
+            try:
+                opened = os.readlink(f'/proc/{process}/fd/1')
+            except OSError:
+                continue
+            if opened.startswith(str(folder)):
+                found.append(process)
+    return found
+
+
+@pytest.mark.slow
+def test_comparing(tmp_path):
+    """Started again, it goes on; each run ends as if nothing had been."""
+    cfg = config('unused')
+    cfg.pop('work_dir')
+    cfg.pop('method')
+    cfg.comparison = dict(methods=['mmhkt.Alone', 'mmhkt.HKT'], seeds=[0])
+    file = dump_config(cfg, tmp_path / 'many.py')
+    from mmhkt.cli.compare import main as compare
+    draw = random.Random(0)
+    for out, kills in (('whole', 0), ('cut', KILLS)):
+
+        def go(out=out):
+            raise SystemExit(
+                compare([str(file), '--work-dir',
+                         str(tmp_path / out)]))
+
+        for _ in killed_again_and_again(
+                go, tmp_path / 'log', kills, longest=draw.uniform(5, 40)):
+            pass
+    for method in ('alone', 'hkt'):
+        one, other = (
+            read(tmp_path / out / method / 'seed_0' / 'child.pth')
+            for out in ('whole', 'cut'))
+        assert same(one['state_dict'], other['state_dict'])
+
+
+# -------------------------------------------------------------------- others
+
+
+def test_no_room_for_a_checkpoint(tmp_path):
+    """A file that cannot be written leaves those that are there."""
+    folder = tmp_path / 'run'
+    run(config(folder, 1, **{'train_cfg.max_epochs': 1}))
+    before = (folder / 'epoch_1.pth').read_bytes()
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, ) * 2)
+        train(config(folder, 1, resume=True))
+
+    assert Child(full, tmp_path / 'log').wait() == 1
+    assert (folder / 'epoch_1.pth').read_bytes() == before
+    assert [path.name for path in folder.glob('epoch_*')] == ['epoch_1.pth']
+
+
+@pytest.mark.parametrize('number',
+                         [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_is_answered_with_how_it_goes_on(tmp_path, number):
+    folder, log = tmp_path / 'run', tmp_path / 'log'
+    child = Child(
+        lambda: train(config(folder, **{'train_cfg.max_epochs': 1000})), log)
+    while not list(folder.glob('epoch_*.pth')):
+        assert child.wait(0.05) is None
+    child.kill(number)
+    assert child.wait() == 1
+    assert 'mmhkt: interrupted; with --resume the same' in log.read_text()
+    assert 'Traceback' not in log.read_text()
+    assert run(
+        config(
+            folder, resume=True,
+            **{'train_cfg.max_epochs':
+               epoch_of(folder)})).epoch == epoch_of(folder)
+
+
+def test_one_training_a_folder(tmp_path):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    file = lock.acquire(folder)
+    with pytest.raises(ValueError, match='another training goes on in'):
+        train(config(folder))
+    assert not list(folder.glob('*.pth'))
+    os.close(file)
+    (folder / 'epoch_9.pth.partial').write_text('cut short')
+    train(config(folder, **{'train_cfg.max_epochs': 1}))
+    assert not list(folder.glob('*.partial'))
+    assert (folder / 'child.pth').exists()

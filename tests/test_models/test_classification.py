@@ -1,0 +1,48 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import pytest
+import torch
+from helpers import digits_config
+from mmpretrain.structures import DataSample
+
+from mmhkt.models.tasks.classification import check_sample
+from mmhkt.registry import RUNNERS
+
+
+def sample(label, kind=torch.int64, **fields):
+    sample = DataSample(metainfo=dict(img_path='images/7.png'))
+    if label is not None:
+        sample.set_field(torch.tensor(label, dtype=kind), 'gt_label')
+    return dict(inputs=None, data_samples=sample)
+
+
+@pytest.mark.parametrize('label, kind, text', [
+    ([255], torch.int64, 'images/7.png is 255, but the network has 10 class'),
+    ([-1], torch.int64, 'images/7.png is -1, but'),
+    ([10], torch.uint8, 'is 10, but'),
+    ([1.5], torch.float32, r'is \[1.5\], no whole number'),
+    ([], torch.int64, 'images/7.png has no label'),
+    (None, None, 'images/7.png has no label'),
+])
+def test_labels_that_cannot_be(label, kind, text):
+    with pytest.raises(ValueError, match=text):
+        check_sample(sample(label, kind), 10)
+
+
+@pytest.mark.parametrize('label, options', [
+    ([0], {}),
+    ([9], {}),
+    ([True], {}),
+    ([], dict(several=True)),
+    ([3, 5], dict(several=True)),
+    (None, dict(training=False)),
+])
+def test_labels_that_can(label, options):
+    check_sample(sample(label), 10, **options)
+
+
+def test_training_says_which_image_has_it(tmp_path):
+    cfg = digits_config(tmp_path, 'mmhkt.Alone')
+    cfg.model.head.num_classes = 7
+    with pytest.raises(ValueError, match=r'of image \d+ is [789], but the net'
+                       'work has 7 classes'):
+        RUNNERS.build(cfg).train()
