@@ -151,8 +151,10 @@ def check_target(args: Namespace) -> None:
     given = [Path(args.checkpoint)]
     if args.config is not None:
         given.append(Path(args.config))
+    # Beside a .pth file goes a config.
+    written = [out] if out.suffix == '.onnx' else [out, out.with_suffix('.py')]
     for path in given:
-        for target in (out, out.with_suffix('.py')):
+        for target in written:
             if path.resolve() == target.resolve():
                 raise ConfigError(f'"{path}" would be overwritten; export to '
                                   'another name')
