@@ -25,7 +25,6 @@ def _register_config_packages() -> None:
 _register_config_packages()
 
 
-
 def __getattr__(name: str):
     # Not before it is asked for: it imports torch and all of OpenMMLab.
     if name in ('inherit', 'InheritedLoss'):

@@ -65,9 +65,8 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
                              "of dict(child='path', parent='path').")
     else:
         if not isinstance(sites, (list, tuple)):
-            raise TypeError(
-                "sites is a name or a list of dict(child='path', "
-                f"parent='path'), but got {sites!r}.")
+            raise TypeError("sites is a name or a list of dict(child='path', "
+                            f"parent='path'), but got {sites!r}.")
         pairs = [_typed(site) for site in sites]
         if not pairs:
             raise ValueError('sites is an empty list; leave it out to have '

@@ -172,10 +172,10 @@ class LogitDistiller(Distiller):
         classes = site.child_layout.channels, site.parent_layout.channels
         if classes[0] == 1:
             raise ValueError(
-                f"The child's logits, \"{site.child}\", are of one channel, of "
-                f'which {type(self).__name__} has nothing to compare: it wants '
-                'one for each class. Give the heads two, for background and '
-                'foreground, or take a method that compares features.')
+                f"The child's logits, \"{site.child}\", are of one channel, "
+                f'of which {type(self).__name__} has nothing to compare: it '
+                'wants one for each class. Give the heads two, for background '
+                'and foreground, or take a method that compares features.')
         if classes[0] != classes[1]:
             raise ValueError(
                 f'The parent has {classes[1]} classes, the child {classes[0]},'

@@ -4,8 +4,7 @@ from typing import Any, Dict, List, Literal, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmhkt.inheritance import (Dissection, Extraction, Mixture, Site,
-                               find_sites)
+from mmhkt.inheritance import Dissection, Extraction, Mixture, Site, find_sites
 from mmhkt.registry import METHODS
 from mmhkt.utils.settings import NotNegative, Positive
 from .base import Method

@@ -43,6 +43,8 @@ def test_labels_that_can(label, options):
 def test_training_says_which_image_has_it(tmp_path):
     cfg = digits_config(tmp_path, 'mmhkt.Alone')
     cfg.model.head.num_classes = 7
-    with pytest.raises(ValueError, match=r'of image \d+ is [789], but the net'
-                       'work has 7 classes'):
+    with pytest.raises(
+            ValueError,
+            match=r'of image \d+ is [789], but the net'
+            'work has 7 classes'):
         RUNNERS.build(cfg).train()

@@ -106,9 +106,9 @@ CASES = {
     'unknown loss term':
     (dict(type='mmhkt.HKT', weights=dict(inherit=1)), None,
      'HKT has no loss term "inherit"; nearest: inherited'),
-    'nothing inherited': (dict(
-        type='mmhkt.HKT', weights=dict(inherited=0, hint=0,
-                                       logits=0)), None, 'inherits nothing'),
+    'nothing inherited':
+    (dict(type='mmhkt.HKT', weights=dict(inherited=0, hint=0,
+                                         logits=0)), None, 'inherits nothing'),
     'unknown knob': (dict(type='mmhkt.HKT', schedule=[dict(knob='intensty')]),
                      None, '"intensty" is unknown; nearest: intensity'),
     'no parent': (HKT, lambda folder: {}, 'No parent is given'),

@@ -139,8 +139,8 @@ def whole(tmp_path_factory, environment):
 def test_whole(whole):
     folder, done = whole
     assert done.stdout.splitlines()[:3] == [
-        'judged by accuracy/top1 (higher is better)',
-        'alone, seed 0: started', 'hkt, seed 0: started'
+        'judged by accuracy/top1 (higher is better)', 'alone, seed 0: started',
+        'hkt, seed 0: started'
     ]
     assert 'Traceback' not in done.stderr
     found = summary(folder)

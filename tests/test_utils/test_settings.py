@@ -67,8 +67,7 @@ RIGHT = {
     'a dict of a number from 0 on': {'an empty dict', 'a dict'},
     "a list of dict(child='path', parent='path') that is not empty": set(),
     'a list of dict(knob=..., ...)': {'an empty list'},
-    'a list of a whole number that is not empty':
-    {'a list', 'a long list'},
+    'a list of a whole number that is not empty': {'a list', 'a long list'},
     'a list of 2 of a string': {'an empty list'},
     'a list': {'an empty list', 'a list', 'a long list'},
     "dict(mode='gate', ...)": {'an empty dict'},
