@@ -79,40 +79,6 @@ def start(folder, environment, *args):
                  text=True)
 
 
-@pytest.mark.slow
-def test_as_jobs_of_which_one_is_killed(tmp_path, environment, whole):
-    """By submitit's local executor; started again, the same table."""
-    pytest.importorskip('submitit')
-    jobs = '--jobs', '2', '--slurm', 'cluster=local', 'timeout_min=60'
-    (tmp_path / 'hold').touch()
-    process = start(tmp_path, environment, *jobs)
-    killed(tmp_path / 'middle')
-    (tmp_path / 'hold').unlink()
-    text = process.communicate(timeout=900)[0]
-    assert process.returncode == 1 and 'hkt, seed 0: FAILED' in text
-    run = tmp_path / 'work_dirs/my/hkt/seed_0'
-    assert (run / 'failed.txt').exists()
-    assert (run / 'epoch_1.pth').exists()
-
-    done = compare(tmp_path, environment, *jobs)
-    told = [line for line in done.stdout.splitlines() if ', seed ' in line]
-    assert told[0].startswith('hkt, seed 0: job ')
-    assert told[1:2] == ['hkt, seed 0: finished']
-    for seed in (0, 1):
-        assert scores(summary(tmp_path),
-                      seed) == scores(summary(whole[0]), seed)
-    assert summary(tmp_path)['methods'][1]['cost']['relative_step'] > 1
-
-
-def killed(note):
-    """Kill the process that has noted its number."""
-    end = time.time() + 900
-    while not note.exists() or not note.read_text().strip():
-        assert time.time() < end
-        time.sleep(0.1)
-    os.kill(int(note.read_text().split()[0]), signal.SIGKILL)
-
-
 def summary(folder):
     return json.loads((folder / 'work_dirs/my/comparison.json').read_text())
 
