@@ -396,9 +396,9 @@ def test_one_width_needs_no_parameters():
      ['GatedHKT has no loss term "inherit"', 'nearest: inherited']),
     (dict(weights=dict(parent=1)), ['"parent"', 'parent_head']),
     (dict(weights=dict(native=-1)),
-     ['GatedHKT\'s "native"', '0 or more', '-1']),
-    (dict(weights=dict(inherited='1')), ['"inherited"', "'1'"]),
-    (dict(weights=dict(inherited=None)), ['"inherited"', 'None']),
+     ['GatedHKT: weights', 'from 0 on', 'native: -1']),
+    (dict(weights=dict(inherited='1')), ["inherited: '1'"]),
+    (dict(weights=dict(inherited=None)), ['inherited: None']),
 ])
 def test_bad_weights(kwargs, words):
     with pytest.raises(ValueError) as error:
