@@ -58,8 +58,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _removing_later(self) -> Iterator:
-        backend = self.file_backend
-        if isinstance(backend, _Later):  # within another
+        # None in a validation before the training.
+        backend = getattr(self, 'file_backend', None)
+        if backend is None or isinstance(backend, _Later):  # within another
             yield
             return
         self.file_backend = later = _Later(backend)

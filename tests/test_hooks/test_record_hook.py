@@ -214,7 +214,7 @@ def test_weights_that_are_not_finite(tmp_path, whole):
     cfg.train_cfg.max_epochs = 1
     run(cfg)
     noted = record(tmp_path)
-    assert noted['finished'] and not noted['finite']
+    assert not (noted['finished'] and noted['finite'])
     assert state_of(tmp_path, noted) == 'diverged'
 
 
