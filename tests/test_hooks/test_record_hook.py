@@ -256,6 +256,7 @@ class Memory:
         monkeypatch.setattr('torch.cuda.is_available', lambda: True)
         monkeypatch.setattr(
             'torch.cuda.max_memory_allocated', lambda device=None: self.peak)
+        monkeypatch.setattr('torch.cuda.get_device_name', lambda: 'a GPU')
         monkeypatch.setattr('torch.cuda.reset_peak_memory_stats', self.reset)
         monkeypatch.setattr('mmengine.runner.log_processor.is_cuda_available',
                             lambda: True)
