@@ -5,6 +5,7 @@ from .dissection import Dissection
 from .extraction import Extraction
 from .feature_cache import FeatureCache
 from .genetic_attention import GeneticAttention
+from .known_gradient import KnownGradient
 from .layout import Layout
 from .mixture import Mixture
 from .regression import Regression
@@ -13,7 +14,7 @@ from .tape import Mixer
 from .transfer import Transfer
 
 __all__ = [
-    'Dissection', 'Extraction', 'FeatureCache', 'GeneticAttention', 'Layout',
-    'Mixer', 'Mixture', 'PRESETS', 'Regression', 'Site', 'Transfer',
-    'bound_gradients', 'find_sites', 'watched_checkpoints'
+    'Dissection', 'Extraction', 'FeatureCache', 'GeneticAttention',
+    'KnownGradient', 'Layout', 'Mixer', 'Mixture', 'PRESETS', 'Regression',
+    'Site', 'Transfer', 'bound_gradients', 'find_sites', 'watched_checkpoints'
 ]

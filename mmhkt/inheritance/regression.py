@@ -5,6 +5,8 @@ import torch
 from mmengine.dist import all_reduce_params
 from torch import Tensor, nn
 
+from .known_gradient import KnownGradient
+
 
 class Regression(nn.Module):
     r"""What a child's features make of their parent's, by least squares.
@@ -89,7 +91,7 @@ class Regression(nn.Module):
         q, z = q.float(), z.float()
         self._learn(self._batch(z, _power(z)))
         difference = q.detach() - z
-        squares = _Squares.apply(q, difference, _power(difference))
+        squares = _squares(q, difference, _power(difference))
         return self._relative(squares * self.target / q.numel())
 
     def _regressed(self, q: Tensor, z: Tensor, error: bool,
@@ -114,7 +116,7 @@ class Regression(nn.Module):
             # Half of the gradient: G q - b.
             half = gram @ own - made
             squares = (own * (half - made)).sum() + power
-            squares = _Squares.apply(columns, half, squares)
+            squares = _squares(columns, half, squares)
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
 
@@ -156,18 +158,10 @@ class Regression(nn.Module):
         return torch.where(power > self.LEAST_POWER, relative, squares * 0)
 
 
-class _Squares(torch.autograd.Function):
-    """A sum of squares whose half gradient is known beforehand."""
-
-    @staticmethod
-    def forward(ctx, feature: Tensor, half: Tensor, value: Tensor) -> Tensor:
-        ctx.save_for_backward(half)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:
-        half, = ctx.saved_tensors
-        return 2 * grad * half, None, None
+def _squares(feature: Tensor, half: Tensor, value: Tensor) -> Tensor:
+    """A sum of squares half of whose gradient is known beforehand; twice its
+    half, so that the gradient need not be doubled."""
+    return 2 * KnownGradient.apply(value / 2, half, feature)
 
 
 def _power(feature: Tensor) -> Tensor:

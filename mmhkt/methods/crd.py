@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce
 from torch import Tensor, nn
 
-from mmhkt.inheritance import Site
+from mmhkt.inheritance import KnownGradient, Site
 from mmhkt.registry import METHODS
 from mmhkt.utils.settings import BelowOne, Count, Positive
 from .cc import Embeddings
@@ -179,8 +179,8 @@ class Contrast(Embeddings):
                 _gradient(g, memory, chosen)
                 for g, (_, memory) in zip(of_scores, sides)
             ]
-        return _Known.apply(loss.detach(), *of_vectors,
-                            *(vectors for vectors, _ in sides))
+        return KnownGradient.apply(loss.detach(), *of_vectors,
+                                   *(vectors for vectors, _ in sides))
 
     def _of_other_classes(self, images: Tensor, count: int) -> Tensor:
         begin, own = self.begin[images, None], self.count[images, None]
@@ -254,20 +254,6 @@ def _gradient(of_scores: Tensor, memory: Tensor, chosen: Tensor) -> Tensor:
         (some.unsqueeze(1) @ memory[numbers]).squeeze(1)
         for some, numbers in zip(of_scores.split(size), chosen.split(size))
     ])
-
-
-class _Known(torch.autograd.Function):
-    """A loss of two vectors whose gradients are known beforehand."""
-
-    @staticmethod
-    def forward(ctx, loss: Tensor, one: Tensor, other: Tensor, *_) -> Tensor:
-        ctx.save_for_backward(one, other)
-        return loss.clone()
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple:
-        one, other = ctx.saved_tensors
-        return None, None, None, grad * one, grad * other
 
 
 def mean_of_each(images: Tensor, vectors: Tensor) -> Tensor:
