@@ -4,7 +4,7 @@ import os
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import submitit
 from submitit.helpers import Checkpointable
@@ -13,8 +13,9 @@ from mmhkt.utils.config import ConfigError
 from mmhkt.utils.files import write_text
 from . import lock
 from .costs import CostsError, measure_costs
+from .launch import Launcher
 from .plan import Plan, Run
-from .records import FAILURE, read_record
+from .records import FAILURE, is_finished
 
 TICK = 1.0  # seconds
 JOB = 'job.txt'  # in the folder of a run: the number of its job
@@ -58,7 +59,7 @@ class Training(Checkpointable):
         os.close(held)
 
 
-class ClusterLauncher:
+class ClusterLauncher(Launcher):
     """Trains runs as jobs; what is finished is skipped, what was cut off
     resumed, and what is in the queue from an earlier start waited for.
 
@@ -84,12 +85,8 @@ class ClusterLauncher:
                  watch: Callable[[], None] = lambda: None):
         settings = dict(settings)
         self.cluster = settings.pop('cluster', 'slurm')
-        self.jobs = jobs
-        self.tell = tell
-        self.watch = watch
+        super().__init__(jobs, tell=tell, watch=watch)
         self.gpus = int(settings.get('gpus_per_node', 0))
-        self.failed: List[Run] = []
-        self.active: Dict[str, Optional[submitit.Job]] = {}
         self.folder = Path(folder).absolute()
         try:
             self.executor = submitit.AutoExecutor(
@@ -109,7 +106,7 @@ class ClusterLauncher:
         finds them.
         """
         by_name = {run.name: run for run in runs}
-        waiting = deque(run for run in runs if not _finished(run))
+        waiting = deque(run for run in runs if not is_finished(run.folder))
         for run in list(waiting):
             job = self._queued(run)
             if job is not None or lock.is_locked(run.folder):
@@ -126,12 +123,7 @@ class ClusterLauncher:
                 self._submit(started)
             self.watch()
             time.sleep(TICK)
-            for name in list(self.active):
-                if self._ended(by_name[name]):
-                    del self.active[name]
-                    if by_name[name] not in self.failed and not _finished(
-                            by_name[name]):
-                        waiting.appendleft(by_name[name])
+            self._reap(by_name, waiting)
         self.watch()
 
     def costs(self, plan: Plan) -> None:
@@ -168,13 +160,10 @@ class ClusterLauncher:
     def _ended(self, run: Run) -> bool:
         job = self.active[run.name]
         if job is None:  # known by its lock only
-            ended = not lock.is_locked(run.folder)
-            if ended and _finished(run):
-                self.tell(f'{run.name}: finished')
-            return ended
+            return self._ended_elsewhere(run)
         if not job.done():
             return False
-        if _finished(run):
+        if is_finished(run.folder):
             self.tell(f'{run.name}: finished')
             return True
         self.failed.append(run)
@@ -190,7 +179,3 @@ def _measure(plan: Plan) -> None:
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ['no message'])[-1].strip()
-
-
-def _finished(run: Run) -> bool:
-    return bool(read_record(run.folder).get('finished'))

@@ -16,7 +16,7 @@ from mmhkt.comparison.ladder import rungs_of, with_equal_cost
 from mmhkt.comparison.ladder_report import write_ladder
 from mmhkt.comparison.launch import Launcher, environment_of_run
 from mmhkt.comparison.plan import check_parents, make_plan
-from mmhkt.comparison.records import read_record
+from mmhkt.comparison.records import is_finished
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.comparison.summary import summarise
 from mmhkt.utils import lock
@@ -126,7 +126,7 @@ def interrupted(status: int) -> int:
 
 
 def any_finished(plan) -> bool:
-    return any(read_record(run.folder).get('finished') for run in plan.runs)
+    return any(is_finished(run.folder) for run in plan.runs)
 
 
 def report(plan, jobs, console) -> bool:

@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from mmhkt.utils import lock
 from mmhkt.utils.files import write_text
 from .plan import Run
-from .records import FAILURE, read_record
+from .records import FAILURE, is_finished
 
 TICK = 0.5  # seconds
 PATIENCE = 10  # seconds that a run gets to end when told to
@@ -60,7 +60,7 @@ class Launcher:
         Whatever interrupts this also ends what it has started.
         """
         by_name = {run.name: run for run in runs}
-        waiting = deque(run for run in runs if not _finished(run))
+        waiting = deque(run for run in runs if not is_finished(run.folder))
         # Started by a comparison that was killed, and still training: they
         # count as jobs, but nothing can be done about them but wait.
         for run in [run for run in waiting if lock.is_locked(run.folder)]:
@@ -73,15 +73,27 @@ class Launcher:
                     self._start(waiting.popleft())
                 self.watch()
                 time.sleep(TICK)
-                for name in list(self.active):
-                    if self._ended(by_name[name]):
-                        del self.active[name]
-                        if by_name[name] not in self.failed and not _finished(
-                                by_name[name]):
-                            waiting.appendleft(by_name[name])
+                self._reap(by_name, waiting)
         finally:
             self._stop()
         self.watch()
+
+    def _reap(self, by_name: Dict[str, Run], waiting: deque) -> None:
+        """Let go of what has ended; what was only cut off is next again."""
+        for name in list(self.active):
+            run = by_name[name]
+            if self._ended(run):
+                del self.active[name]
+                if run not in self.failed and not is_finished(run.folder):
+                    waiting.appendleft(run)
+
+    def _ended_elsewhere(self, run: Run) -> bool:
+        """Whether a run that was not started here, and is known by its lock
+        only, has ended."""
+        ended = not lock.is_locked(run.folder)
+        if ended and is_finished(run.folder):
+            self.tell(f'{run.name}: finished')
+        return ended
 
     def _start(self, run: Run) -> None:
         file = lock.acquire(run.folder)
@@ -118,14 +130,11 @@ class Launcher:
     def _ended(self, run: Run) -> bool:
         process = self.active[run.name]
         if process is None:
-            ended = not lock.is_locked(run.folder)
-            if ended and _finished(run):
-                self.tell(f'{run.name}: finished')
-            return ended
+            return self._ended_elsewhere(run)
         code = process.popen.poll()
         if code is None:
             return False
-        if _finished(run):
+        if is_finished(run.folder):
             self.tell(f'{run.name}: finished')
             return True
         self.failed.append(run)
@@ -176,7 +185,3 @@ def environment_of_run(jobs: int, gpu: Optional[str] = None) -> dict:
         for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
             environment.setdefault(name, str(max(1, cores // jobs)))
     return environment
-
-
-def _finished(run: Run) -> bool:
-    return bool(read_record(run.folder).get('finished'))

@@ -71,6 +71,11 @@ def state_of(folder: Path, record: Optional[dict] = None) -> str:
     return 'failed' if Path(folder, FAILURE).exists() else 'waiting'
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a run has come to its end."""
+    return bool(read_record(folder).get('finished'))
+
+
 def _is_finite(record: dict) -> bool:
     scores = record.get('validations') or {}
     last = scores[max(scores, key=int)] if scores else {}
