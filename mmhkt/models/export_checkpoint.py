@@ -2,7 +2,6 @@
 """What ``mmhkt export`` does: the plain child of any checkpoint."""
 import ast
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -17,8 +16,9 @@ from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
 from mmhkt.utils.config import CONFIG_ERRORS, ConfigError, load_config, require
 from mmhkt.utils.registered import check_registered
+from mmhkt.utils.timing import medians
 from . import onnx
-from .build import build_network
+from .build import build_network, image_channels
 from .export import export_child, plain_config
 from .parent import Parent
 
@@ -64,7 +64,7 @@ def as_onnx(args: Namespace, cfg: Config, network, dataset_meta: dict) -> str:
     onnx.check_installed()
     images = (
         samples(cfg, network) if args.shape is None else torch.randn(
-            4, first_channels(network), *args.shape))
+            4, image_channels(network), *args.shape))
     path = onnx.export_onnx(
         network,
         Path(args.out),
@@ -103,11 +103,6 @@ def samples(cfg: Config, network, most: int = 4) -> torch.Tensor:
     return torch.cat([i for i in images if i.shape == images[0].shape])
 
 
-def first_channels(network) -> int:
-    """How many channels images have, by the first filters."""
-    return next(p.shape[1] for p in network.parameters() if p.dim() == 4)
-
-
 def parent_of(args: Namespace, cfg: Config):
     """The parent's network, for its costs; None where there is none, or where
     an untrusted checkpoint names a file of its own choice."""
@@ -125,19 +120,21 @@ def cost_table(network, path: Path, image: torch.Tensor, parent) -> Table:
     if parent is not None:
         networks['parent'] = parent
     steps = {
-        name: partial(onnx.deployed, one, image)
+        name: lambda _, one=one: onnx.deployed(one, image)
         for name, one in networks.items()
     }
-    times = onnx.medians({**steps, 'child, onnxruntime': lambda: run(array)})
+    times = medians({
+        **steps, 'child, onnxruntime': lambda _: run(array)
+    }, range(6), 1)
     table = Table(
         title='One image of ' + 'x'.join(map(str, image.shape[1:])),
         caption=f'medians of 5 on CPU, {torch.get_num_threads()} threads')
     for column in ('', 'parameters', 'FLOPs', 'ms'):
         table.add_column(column, justify='right' if column else 'left')
-    for name, milliseconds in times.items():
+    for name, seconds in times.items():
         cost = onnx.complexity(networks[name.partition(',')[0]], image)
         table.add_row(name, f'{cost["parameters"]:,}', f'{cost["flops"]:,}',
-                      f'{milliseconds:.2f}')
+                      f'{1000 * seconds:.2f}')
     return table
 
 

@@ -1,13 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """The child as an ONNX file, checked, and what it costs beside its parent."""
 import json
-import statistics
-import time
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
@@ -178,18 +176,6 @@ def session(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 def deployed(network: nn.Module, image: Tensor) -> Tensor:
     """One forward pass of what is deployed."""
     return Deployed(network).eval()(image)
-
-
-def medians(steps: Dict[str, Callable[[], Any]], rounds: int = 5) -> dict:
-    """The median milliseconds of each step; they take turns."""
-    seconds: Dict[str, List[float]] = {name: [] for name in steps}
-    for i in range(rounds + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if i > 0:
-                seconds[name].append(time.perf_counter() - start)
-    return {k: 1000 * statistics.median(v) for k, v in seconds.items()}
 
 
 def complexity(network: nn.Module, image: Tensor) -> Dict[str, int]:

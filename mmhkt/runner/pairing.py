@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from rich.console import Console
 
+from mmhkt.models.build import image_channels
 from mmhkt.utils.config import (CONFIG_ERRORS, ConfigError, build_runner,
                                 load_config, set_dataloader_defaults)
 from .inheritance_runner import InheritanceRunner
@@ -56,10 +57,8 @@ def join(cfg: Config, shape: Optional[Sequence[int]] = None):
                 f'config {cfg.filename} is none of ours: add runner_type = '
                 "'mmhkt.InheritanceRunner', a parent and a method")
         if shape is not None:
-            # The first filters see as many channels as images have.
-            channels = next(p.shape[1] for p in runner.model.parameters()
-                            if p.dim() == 4)
-            image = torch.randn(1, channels, *shape, device=get_device())
+            image = torch.randn(
+                1, image_channels(runner.model), *shape, device=get_device())
             return runner.inherit(runner.model, image)
         try:
             runner.train_loop  # reads the training set

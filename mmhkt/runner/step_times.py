@@ -2,9 +2,7 @@
 """What ``mmhkt benchmark`` does: time the steps of methods."""
 import copy
 import json
-import statistics
 import tempfile
-import time
 from argparse import Namespace
 from contextlib import ExitStack
 from functools import partial
@@ -24,12 +22,7 @@ from mmhkt.registry import RUNNERS
 from mmhkt.utils.config import (CONFIG_ERRORS, load_config, set_amp,
                                 set_dataloader_defaults)
 from mmhkt.utils.files import write_text
-
-
-def clock() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+from mmhkt.utils.timing import medians
 
 
 def run(args: Namespace) -> None:
@@ -84,10 +77,10 @@ def measure(runner, iters: int, warmup: int) -> dict:
         f'{inheritance.methods[0].name}, step': step_of_method,
     }
     with inheritance.tapped(), alone.tapped():
-        medians = timed(runner, steps, iters, warmup)
-    child, parent, method = medians.values()
+        seconds = timed(runner, steps, iters, warmup)
+    child, parent, method = seconds.values()
     return dict(
-        medians=medians,
+        medians=seconds,
         relative_to_child=method / child,
         relative_to_child_plus_parent=method / (child + parent),
         **conditions(runner, iters))
@@ -105,16 +98,16 @@ def measure_methods(runner, plan, iters: int, warmup: int) -> dict:
             extra[entry.name] = sum(p.numel()
                                     for p in inheritance.transfer_parameters())
             stack.enter_context(inheritance.tapped())
-        medians = timed(runner, steps, iters, warmup)
-    reference = medians[plan.reference]
+        seconds = timed(runner, steps, iters, warmup)
+    reference = seconds[plan.reference]
     deployed = get_model_complexity_info(
         child.eval(), inputs=runner.example(child))
     return dict(
-        medians=medians,
+        medians=seconds,
         reference=plan.reference,
         relative={
             name: s / reference
-            for name, s in medians.items()
+            for name, s in seconds.items()
         },
         extra_parameters=extra,
         parameters=deployed['params'],
@@ -131,18 +124,13 @@ def step_of(runner, inheritance: Inheritance) -> partial:
 
 
 def timed(runner, steps: dict, iters: int, warmup: int) -> dict:
-    """The median seconds of each step; they take turns, so that whatever
-    else the machine does meets them all."""
+    """The median seconds of each step, in a round on the same batch."""
     batches = list(islice(runner.train_dataloader, min(iters + warmup, 8)))
-    seconds = {name: [] for name in steps}
-    for i in track(range(warmup + iters), 'timing', transient=True):
-        batch = batches[i % len(batches)]
-        for name, step in steps.items():
-            start = clock()
-            step(batch)
-            if i >= warmup:
-                seconds[name].append(clock() - start)
-    return {name: statistics.median(s) for name, s in seconds.items()}
+    return medians(
+        {
+            name: lambda i, step=step: step(batches[i % len(batches)])
+            for name, step in steps.items()
+        }, track(range(warmup + iters), 'timing', transient=True), warmup)
 
 
 def conditions(runner, iters: int) -> dict:
