@@ -15,6 +15,7 @@ import pytest
 import torch
 from helpers import REPO, digits_config, run, tool
 from mmengine.config import Config
+from packing import build, copy_of_the_tree
 from PIL import Image
 
 from mmhkt.comparison import costs
@@ -59,22 +60,8 @@ def environment(tmp_path_factory):
     What mmhkt depends on is that of these tests; it takes minutes to install.
     """
     folder = tmp_path_factory.mktemp('fresh')
-    tree = folder / 'tree'
-    for name in ('configs', 'mmhkt', 'tools'):
-        shutil.copytree(
-            REPO / name,
-            tree / name,
-            ignore=shutil.ignore_patterns('.mim', '__pycache__'))
-    for path in REPO.iterdir():
-        if path.is_file():
-            shutil.copy2(path, tree)
-    subprocess.run([
-        sys.executable, '-c', 'from setuptools import build_meta; '
-        f'build_meta.build_wheel({str(folder)!r})'
-    ],
-                   cwd=tree,
-                   check=True,
-                   capture_output=True)
+    tree = copy_of_the_tree(folder / 'tree')
+    build(tree, 'build_wheel', folder)
     venv.create(folder / 'venv', with_pip=False)
     site, = (folder / 'venv').glob('lib/python*/site-packages')
     # As a plain path: what is linked there by an editable install is not.

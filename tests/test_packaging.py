@@ -1,45 +1,17 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os
-import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
 import pytest
 import yaml
-
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ('configs', 'mmhkt', 'tools')
+from packing import ROOT, build, copy_of_the_tree
 
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
     """A copy of what is packed, since building writes into the tree."""
-    target = tmp_path_factory.mktemp('checkout')
-    for name in FOLDERS:
-        shutil.copytree(
-            ROOT / name,
-            target / name,
-            ignore=shutil.ignore_patterns('.mim', '__pycache__'))
-    for path in ROOT.iterdir():
-        if path.is_file():
-            shutil.copy2(path, target)
-    return target
-
-
-def build(checkout, what, target):
-    """What pip does, without a download: call the build backend."""
-    target.mkdir(exist_ok=True)
-    code = (f'from setuptools import build_meta; '
-            f'print(build_meta.{what}({str(target)!r}))')
-    run = subprocess.run([sys.executable, '-c', code],
-                         cwd=checkout,
-                         capture_output=True,
-                         text=True)
-    assert run.returncode == 0, run.stderr
-    return target / run.stdout.split()[-1]
+    return copy_of_the_tree(tmp_path_factory.mktemp('checkout'))
 
 
 def files(root, *folders):
