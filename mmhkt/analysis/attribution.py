@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from mmhkt.models import Parent
 from mmhkt.models.parent import normalisation_of
-
-PARENT = 'parent'
+from .observe import PARENT
 
 
 def attributions(networks: Sequence[Callable[[Tensor], Tensor]],

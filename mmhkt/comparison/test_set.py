@@ -5,13 +5,11 @@ from typing import Dict, List, Optional
 
 import numpy as np
 
-from mmhkt.evaluation import ImageScores
+from mmhkt.evaluation import IMAGES, ImageScores
 from .fairness import ComparisonError
 from .intervals import over_seeds_and_images
 from .plan import Plan
 
-# Of a run's folder, see :class:`mmhkt.hooks.RecordHook`.
-IMAGES = 'images.npz'
 # mmsegmentation rounds its scores, in %, to two digits.
 ROUNDED = 0.006
 

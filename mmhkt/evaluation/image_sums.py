@@ -21,6 +21,8 @@ from mmhkt.utils.files import Damaged, replaced
 from .end_point_error import FOUND, SPEEDS, EndPointError
 from .volume_dice import VolumeDice, overlap
 
+# What a run's :class:`ImageScores` are called in its folder.
+IMAGES = 'images.npz'
 # Of mmsegmentation's IoUMetric: score -> metric of the config that has it,
 # and what is divided by what, as (factor, areas that are added).
 AREAS = {

@@ -11,14 +11,13 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop
 
-from mmhkt.evaluation import image_scores
+from mmhkt.evaluation import IMAGES, image_scores
 from mmhkt.registry import HOOKS
 from mmhkt.utils.files import read_json, write_text
 from mmhkt.utils.hashing import hash_of_batch, hash_of_weights, unwrapped
 from .common import hereditary
 from .setup import setup_of
 
-IMAGES = 'images.npz'
 # How often the file is written between two validations, in seconds.
 INTERVAL = 5
 

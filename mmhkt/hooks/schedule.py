@@ -28,7 +28,6 @@ class Schedule:
         sites (Sequence[int], optional): Of which sites, by their number in
             the pairing table, from the end where it is negative; of knobs
             that belong to a site. Defaults to None, all.
-
         least_iters (int): Iterations from ``begin`` to ``end`` at least: what
             takes a number of steps needs a larger part of a short run.
             Defaults to 0.

@@ -244,13 +244,15 @@ class HKT(Method):
              sites: Optional[Sequence[int]] = None) -> None:
         if knob not in self.site_knobs:
             return super().turn(knob, factor)
-        count = len(self.sites)
-        for i in range(count) if sites is None else sites:
-            if knob == 'weights.hint':
+        chosen = range(len(self.sites)) if sites is None else sites
+        if knob == 'weights.hint':
+            for i in chosen:
                 self.hint_factors[i] = factor
-            elif self.mixtures[i].attention:
+            self.factors['hint'] = max(self.hint_factors, default=1.0)
+            return
+        for i in chosen:
+            if self.mixtures[i].attention:
                 self.mixtures[i].attention.factor = factor
-        self.factors['hint'] = max(self.hint_factors, default=1.0)
 
     def hints(self, i: int) -> bool:
         """Whether the child's feature at site i is hinted now."""

@@ -54,10 +54,7 @@ def preflight(cfg: Config) -> None:
     if any(method.needs_parent for method in methods):
         Parent.check(cfg.get('parent'))
     elif cfg.get('parent'):
-        check(Parent, {
-            k: v
-            for k, v in cfg.parent.items() if k != '_scope_'
-        }, 'parent')
+        check(Parent, cfg.parent, 'parent')
     check_hooks(
         cfg.get('default_hooks'), cfg.get('custom_hooks'),
         cfg.get('default_scope'))
