@@ -250,12 +250,20 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
                 tmp_path / 'b',
                 parent=dict(config=runner.cfg.to_dict(),
                             checkpoint=str(file))))
-    for options in (dict(load_from=str(file)), ):
+    for options in (dict(load_from=str(file)),
+                    dict(load_from=str(file), resume=True)):
         cfg = digits_config(tmp_path / 'c', 'mmhkt.Alone', **options)
         torch.save(
             dict(
                 read(file),
-                transfer=dict(methods=['Alone'], format=2, state_dict={})),
-            file)
+                meta=dict(epoch=1, iter=1),
+                message_hub={},
+                optimizer=dict(state={}, param_groups=[]),
+                param_schedulers=[],
+                transfer=dict(
+                    methods=['Alone'],
+                    format=2,
+                    state_dict={},
+                    optimizer=dict(state={}, param_groups=[]))), file)
         with pytest.raises(ValueError, match=child):
             RUNNERS.build(cfg).train()
