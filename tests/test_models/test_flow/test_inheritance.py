@@ -216,7 +216,7 @@ def test_imitation_by_hand(batch, norm):
 
 @pytest.mark.parametrize('settings, match', [
     (dict(norm='l2'), 'norm "l2" is unknown'),
-    (dict(gamma=0.), 'gamma must be above 0'),
+    (dict(gamma=0.), 'gamma must be a number above 0'),
 ])
 def test_imitation_refuses(settings, match):
     with pytest.raises(ValueError, match=match):
