@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 
 from mmhkt.registry import DATASETS, TRANSFORMS
 from mmhkt.utils import one_of
+from mmhkt.utils.settings import NotNegative
 
 # Of slices, 1 mm each, from the first one with tissue on, over and over. A
 # gap belongs to no split: neighbouring slices are nearly the same image.
@@ -52,11 +53,12 @@ class MNI152(BaseDataset):
         classes=('background', 'grey matter', 'white matter'),
         palette=[[0, 0, 0], [204, 102, 51], [255, 255, 204]])
 
-    def __init__(self, split: str = 'train', noise: float = 0., **kwargs):
+    def __init__(self,
+                 split: str = 'train',
+                 noise: NotNegative = 0.,
+                 **kwargs):
         splits = sorted({name for name, _ in SLABS} - {'gap'})
         one_of('MNI152: split', split, splits)
-        if not noise >= 0:
-            raise ValueError(f'MNI152 wants noise of 0 or more, got {noise}.')
         self.split = split
         self.noise = noise
         super().__init__(**kwargs)
