@@ -25,7 +25,8 @@ def test_impossible_arguments():
     with pytest.raises(ValueError, match='"tran" is unknown; nearest: train'):
         MNI152(split='tran')
     for noise in (-0.1, float('nan')):
-        with pytest.raises(ValueError, match='noise must be a number from 0 on'):
+        with pytest.raises(
+                ValueError, match='noise must be a number from 0 on'):
             MNI152(noise=noise)
 
 
