@@ -9,9 +9,9 @@ from typing import Callable, Optional, Sequence
 import submitit
 from submitit.helpers import Checkpointable
 
+from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError
 from mmhkt.utils.files import write_text
-from . import lock
 from .costs import CostsError, measure_costs
 from .launch import Launcher
 from .plan import Plan, Run
@@ -42,9 +42,6 @@ class Training(Checkpointable):
         self.gpus = gpus
 
     def __call__(self) -> None:
-        held = lock.acquire(Path(self.folder))
-        if held is None:
-            raise RuntimeError(f'another process trains in {self.folder}')
         command = [self.config, '--work-dir', self.folder, '--resume']
         if self.gpus > 1:
             from torch.distributed.run import main
@@ -56,7 +53,6 @@ class Training(Checkpointable):
             # In this process: whatever ends the job ends it.
             from mmhkt.cli.train import main
             main(command)
-        os.close(held)
 
 
 class ClusterLauncher(Launcher):

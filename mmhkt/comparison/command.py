@@ -112,7 +112,9 @@ def launcher_of(plan, args, jobs):
         return Launcher(jobs, args.gpus)
     try:  # submitit is wanted here only
         from mmhkt.comparison.cluster import ClusterLauncher
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != 'submitit':
+            raise
         raise ConfigError(f'--slurm: {error}; pip install submitit') from None
     return ClusterLauncher(plan.folder / 'jobs', args.slurm, jobs)
 

@@ -4,6 +4,10 @@
 The lock of a run is handed on to the training process, and by it to whatever
 it starts. So it is held exactly as long as one of them lives, also where
 whoever started them was killed.
+
+The package filelock cannot do that, by design: it closes its file in what is
+forked, and unlocks for all when the one who locked lets go. Its lock would be
+gone while the workers of a training that was killed still write.
 """
 import fcntl
 import os

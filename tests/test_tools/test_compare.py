@@ -174,10 +174,17 @@ def test_unfair_comparison_gets_no_differences(whole, environment, tmp_path):
     assert 'saw different batches' in (folder / 'comparison.md').read_text()
 
 
-def middle(folder, times):
-    """Wait until a training is in the middle; returns its process."""
+def middle(folder, times, process):
+    """Wait until a training is in the middle; returns its process.
+
+    Args:
+        folder (Path): Where the comparison runs.
+        times (int): How often a training has been there by then.
+        process (Popen): The comparison, which does not end before.
+    """
     path, end = folder / 'middle', time.time() + 300
     while not path.exists() or len(path.read_text().splitlines()) < times:
+        assert process.poll() is None, process.communicate()[0]
         assert time.time() < end
         time.sleep(0.1)
     return int(path.read_text().splitlines()[-1])
@@ -193,7 +200,7 @@ def test_killed_in_every_way_ends_as_if_nothing_had_been(
 
     # Told to end: it takes the training with it, and reports what there is.
     process = start(tmp_path, environment, *only)
-    middle(tmp_path, 1)
+    middle(tmp_path, 1, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(300) == 128 + signal.SIGTERM
     assert not lock.is_locked(run)
@@ -202,7 +209,7 @@ def test_killed_in_every_way_ends_as_if_nothing_had_been(
 
     # Killed: the training goes on without it, and is waited for.
     process = start(tmp_path, environment, *only)
-    middle(tmp_path, 2)
+    middle(tmp_path, 2, process)
     process.kill()
     process.wait()
     process.stdout.close()
@@ -218,8 +225,8 @@ def test_killed_in_every_way_ends_as_if_nothing_had_been(
     assert 'another comparison is running in' in second.stderr
 
     # The training is killed too; the comparison resumes it.
-    os.kill(middle(tmp_path, 2), signal.SIGKILL)
-    training = middle(tmp_path, 3)
+    os.kill(middle(tmp_path, 2, process), signal.SIGKILL)
+    training = middle(tmp_path, 3, process)
 
     # And that one is killed while its comparison lives: a failure.
     os.kill(training, signal.SIGKILL)
@@ -233,6 +240,35 @@ def test_killed_in_every_way_ends_as_if_nothing_had_been(
     hold.unlink()
     compare(tmp_path, environment, *only)
     assert scores(summary(tmp_path), 0) == scores(summary(whole[0]), 0)
+
+
+@pytest.mark.slow
+def test_as_jobs_of_which_one_is_killed(tmp_path, environment, whole):
+    """By submitit's local executor; started again, the same table."""
+    pytest.importorskip('submitit')
+    jobs = '--jobs', '2', '--slurm', 'cluster=local', 'timeout_min=60'
+    (tmp_path / 'hold').touch()
+    process = start(tmp_path, environment, *jobs)
+    os.kill(middle(tmp_path, 1, process), signal.SIGKILL)
+    (tmp_path / 'hold').unlink()
+    text = process.communicate(timeout=600)[0]
+    assert process.returncode == 1, text
+    assert 'hkt, seed 0: FAILED' in text
+    run = tmp_path / 'work_dirs/my/hkt/seed_0'
+    assert (run / 'failed.txt').exists()
+    assert (run / 'epoch_1.pth').exists()
+    others = [m['runs'] for m in summary(tmp_path)['methods']]
+    assert [r['state'] for runs in others for r in runs
+            ] == ['finished', 'finished', 'failed', 'finished']
+
+    done = compare(tmp_path, environment, *jobs)
+    told = [line for line in done.stdout.splitlines() if ', seed ' in line]
+    assert told[0].startswith('hkt, seed 0: job ')
+    assert told[1:2] == ['hkt, seed 0: finished']
+    for seed in (0, 1):
+        assert scores(summary(tmp_path),
+                      seed) == scores(summary(whole[0]), seed)
+    assert summary(tmp_path)['methods'][1]['cost']['relative_step'] > 1
 
 
 FAULTY = """
