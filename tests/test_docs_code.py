@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -13,12 +14,14 @@ import venv
 import numpy as np
 import pytest
 import torch
+from forking import forking
 from helpers import REPO, digits_config, run, tool
 from mmengine.config import Config
 from packing import build, copy_of_the_tree
 from PIL import Image
 
 from mmhkt.comparison import costs
+from mmhkt.comparison.plan import make_plan
 from mmhkt.models import Parent, build_network
 from mmhkt.models.build import from_zoo
 from mmhkt.registry import METHODS
@@ -82,8 +85,9 @@ def environment(tmp_path_factory):
         path = sysconfig.get_paths()['purelib']
         (site / 'dependencies.pth').write_text(path)
         subprocess.run([
-            sys.executable, '-m', 'pip', '--python', folder / 'venv/bin/python',
-            'install', '--quiet', '--no-deps', '--no-index', wheel
+            sys.executable, '-m', 'pip', '--python',
+            folder / 'venv/bin/python', 'install', '--quiet', '--no-deps',
+            '--no-index', wheel
         ],
                        check=True,
                        capture_output=True)
@@ -155,23 +159,93 @@ def test_own_classification_data(environment, tmp_path):
     assert (tmp_path / 'work_dirs/leaves/epoch_3.pth').exists()
 
 
-def test_own_segmentation_data(tmp_path, monkeypatch):
-    """Its training set is read, and its network fits its classes."""
-    files_of(GUIDE / 'segmentation.md', tmp_path)
+def typed_here(page, folder, steps=None, **options):
+    """Type a page's commands without waiting for Python to begin.
+
+    Args:
+        page (Path): Of the guide.
+        folder (Path): Where they are typed.
+        steps (int, optional): How long trainings are instead.
+        options: What else is set where something is trained.
+    """
+    options.update({'train_cfg.max_iters': steps})
+    short = [f'{key}={value}' for key, value in options.items()]
+    printed = []
+    for line in ''.join(blocks(page, 'shell')).splitlines():
+        words = shlex.split(re.sub(r'iter_\d+', f'iter_{steps}', line))
+        if words[1] == 'train':
+            words += ['--cfg-options', *short]
+        with forking():
+            done = subprocess.run([sys.executable, '-m', *words],
+                                  cwd=folder,
+                                  capture_output=True,
+                                  text=True)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        printed.append(' '.join(done.stdout.split()))
+    return printed
+
+
+@pytest.mark.slow
+def test_own_segmentation_data(tmp_path):
+    page = GUIDE / 'segmentation.md'
+    files_of(page, tmp_path)
+    rng = np.random.default_rng(0)
     for split in ('train', 'val'):
-        for kind, mode in (('images', 'RGB'), ('masks', 'L')):
-            folder = tmp_path / 'data/parts' / kind / split
-            folder.mkdir(parents=True)
-            suffix = 'jpg' if mode == 'RGB' else 'png'
-            Image.new(mode, (240, 180)).save(folder / f'0001.{suffix}')
-    monkeypatch.chdir(tmp_path)
-    cfg = load_config('parts.py')
-    from mmengine.registry import DATASETS, DefaultScope
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        for loader in (cfg.train_dataloader, cfg.val_dataloader):
-            sample, = DATASETS.build(loader.dataset)
-            assert sample['data_samples'].gt_sem_seg.data.max() <= 2
-    assert build_network(cfg).decode_head.conv_seg.out_channels == 3
+        for kind in ('images', 'masks'):
+            (tmp_path / 'data/parts' / kind / split).mkdir(parents=True)
+        for i in range(2):
+            mask = rng.integers(3, size=(6, 8), dtype=np.uint8)
+            mask[0, 0] = 255
+            mask = np.kron(mask, np.ones((30, 30), np.uint8))
+            name = f'data/parts/{{}}/{split}/000{i}'
+            Image.fromarray(mask).save(tmp_path /
+                                       (name.format('masks') + '.png'))
+            Image.fromarray(mask).convert('RGB').save(
+                tmp_path / (name.format('images') + '.jpg'))
+    _, pairing, _, tested, exported = typed_here(
+        page,
+        tmp_path,
+        steps=2,
+        **{
+            'train_cfg.val_interval': 2,
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.persistent_workers': False,
+            'val_dataloader.num_workers': 0,
+            'val_dataloader.persistent_workers': False,
+        })
+    assert 'Pairing' in pairing and 'mIoU' in tested
+    assert 'on real images, batches of 1 and 2' in exported
+    assert float(exported.rpartition(' ')[2]) <= 1e-4
+
+
+@pytest.mark.slow
+def test_flow(tmp_path):
+    for name in ('first', 'second'):
+        Image.new('RGB', (192, 160)).save(tmp_path / f'{name}.png')
+    typed_here(
+        GUIDE / 'flow.md',
+        tmp_path,
+        steps=1,
+        **{
+            'train_cfg.val_interval': 1,
+            'train_dataloader.batch_size': 1,
+            'val_dataloader.dataset.length': 1,
+        })
+    assert Image.open(tmp_path / 'flow.png').width >= 192
+
+
+def test_pairs_of_the_questions(tmp_path):
+    """What ``pair`` shows without data and weights, of README's config."""
+    files_of(README, tmp_path)
+    line, = re.findall('`mmhkt (pair .*?)`',
+                       (GUIDE / 'questions.md').read_text())
+    with forking():
+        done = subprocess.run([sys.executable, '-m', 'mmhkt', *line.split()],
+                              cwd=tmp_path,
+                              capture_output=True,
+                              text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'backbone.layer4' in done.stdout
 
 
 def test_networks_of_other_houses():
@@ -210,9 +284,7 @@ def test_notebook_is_the_script():
 
 def test_ten_lines_of_python():
     """The README's, with two small networks and three batches."""
-    text, = [
-        b for b in blocks(README, 'python') if 'mmhkt.inherit' in b
-    ]
+    text, = [b for b in blocks(README, 'python') if 'mmhkt.inherit' in b]
     assert len([t for t in text.splitlines() if t.strip()]) <= 11
 
     def network(width):
@@ -240,8 +312,7 @@ def test_ten_lines_of_python():
 
 def test_ten_lines_of_config(tmp_path):
     text, = [
-        b for b in blocks(README, 'python')
-        if b.startswith('# my_child.py')
+        b for b in blocks(README, 'python') if b.startswith('# my_child.py')
     ]
     (tmp_path / 'my_child.py').write_text(text)
     assert len([t for t in text.splitlines() if t.strip()]) <= 10
@@ -311,21 +382,18 @@ def test_two_methods_of_a_name(tmp_path):
 
 
 @pytest.mark.parametrize('page', ['README.md', 'docs/guide/comparison.md'])
-def test_comparison(page):
-    text, = [
-        b for b in blocks(REPO / page, 'python')
-        if b.startswith('# my_comparison.py')
-    ]
-    settings = {}
-    exec(text, settings)
-    for method in settings['comparison']['methods']:
-        for one in method if isinstance(method, list) else [method]:
-            METHODS.build(dict(type=one) if isinstance(one, str) else one)
+def test_comparison(page, tmp_path):
+    files_of(README, tmp_path)
+    files_of(REPO / page, tmp_path)
+    plan = make_plan([str(tmp_path / 'my_comparison.py')])
+    assert [(entry.label, len(entry.runs))
+            for entry in plan.entries] == [('Alone', 3), ('KD', 3), ('DKD', 3),
+                                           ('KD + HKT', 3)]
 
 
 PAGES = [
-    README, REPO / 'CONTRIBUTING.md', *sorted(
-        (REPO / 'docs').glob('*.md')), *sorted(GUIDE.glob('*.md'))
+    README, REPO / 'CONTRIBUTING.md', *sorted((REPO / 'docs').glob('*.md')),
+    *sorted(GUIDE.glob('*.md'))
 ]
 
 

@@ -1,5 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os
+import re
+import runpy
 import tarfile
 import zipfile
 
@@ -89,3 +91,22 @@ def test_model_index_names_every_metafile():
     for name in index['Import']:
         for model in yaml.safe_load((ROOT / name).read_text())['Models']:
             assert (ROOT / model['Config']).is_file(), model['Config']
+
+
+def test_one_torch_everywhere():
+    """README, images and `make env` install the same pair of versions, and
+    extras that there are."""
+    texts = {
+        name: (ROOT / name).read_text(encoding='utf-8')
+        for name in ('README.md', 'Makefile', 'docker/cpu.Dockerfile',
+                     'docker/cuda.Dockerfile')
+    }
+    pairs = {
+        name: re.findall(r'torch==\S+ torchvision==\S+', text)
+        for name, text in texts.items()
+    }
+    assert len(set(sum(pairs.values(), []))) == 1 and all(pairs.values())
+    extras = runpy.run_path(str(ROOT / 'setup.py'))['EXTRAS']
+    for name, text in texts.items():
+        named = re.findall(r'["\'](?:\.|/mmhkt)\[([\w,-]+)\]', text)
+        assert named and set(','.join(named).split(',')) <= set(extras), name

@@ -1,14 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Archives of optical flow, unpacked to where torchvision looks for them.
 
-Their publishers give no checksums: the archive's own and the number of files
-are checked. All three are for research; read their terms first.
+Their publishers give no checksums: the archive's own CRC-32 of each file, the
+number of files and the published split are checked. All three are for
+research; read their terms first.
 """
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from . import PrepareError
 from .common import download
@@ -21,11 +22,14 @@ class Archive(NamedTuple):
         url (str): Of the zip file.
         counts (dict[str, int]): Pattern below the data set's folder -> how
             many files match.
-        more (str, optional): Address of one more file that belongs in it.
+        split (str, optional): Address of the file that has a line for each
+            pair, 1 of the training set and 2 of the validation set.
+        pairs (tuple[int, int]): How many it has of each.
     """
     url: str
     counts: Dict[str, int]
-    more: Optional[str] = None
+    split: Optional[str] = None
+    pairs: Tuple[int, int] = (0, 0)
 
 
 ARCHIVES = {
@@ -43,7 +47,7 @@ ARCHIVES = {
             'data/*.ppm': 45744,
             'data/*.flo': 22872
         }, 'https://lmb.informatik.uni-freiburg.de/resources/datasets/'
-        'FlyingChairs/FlyingChairs_train_val.txt'),
+        'FlyingChairs/FlyingChairs_train_val.txt', (22232, 640)),
     'KittiFlow':
     Archive(
         'https://s3.eu-central-1.amazonaws.com/avg-kitti/data_scene_flow.zip',
@@ -85,12 +89,25 @@ def prepare(source: Optional[Path], path: Path) -> None:
             if found != count:
                 raise PrepareError(f'{source} has {found} files {pattern}, '
                                    f'but wanted are {count}')
-        if archive.more and not (root / Path(archive.more).name).exists():
-            shutil.copy(download(archive.more, Path(folder)), root)
+        if archive.split:
+            split = root / Path(archive.split).name
+            if not split.exists():
+                shutil.copy(download(archive.split, Path(folder)), split)
+            check_split(split, archive.pairs)
         if source.is_dir():
             shutil.copytree(root, path)
         else:
             shutil.move(root, path)
+
+
+def check_split(path: Path, pairs: Tuple[int, int]) -> None:
+    """Refuse a file that does not divide the data as published."""
+    lines = path.read_text(errors='replace').split()
+    found = lines.count('1'), lines.count('2')
+    if found != pairs or len(lines) != sum(pairs):
+        raise PrepareError(
+            f'{path.name} has {len(lines)} lines, {found[0]} of 1 and '
+            f'{found[1]} of 2, but wanted are {pairs[0]} and {pairs[1]}')
 
 
 def root_of(folder: Path, pattern: str) -> Path:

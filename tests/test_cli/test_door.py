@@ -30,19 +30,22 @@ print([name for name in {HEAVY} if name in sys.modules])
     'args', [[], *([name] for name in COMMANDS), ['prepare', 'lits']],
     ids=' '.join)
 def test_help_is_quick_and_fits_the_terminal(args):
-    done = subprocess.run([sys.executable, '-c', HELP, *args, '--help'],
-                          env={
-                              **os.environ, 'COLUMNS': '80'
-                          },
-                          cwd=REPO,
-                          capture_output=True,
-                          text=True)
-    assert done.returncode == 0, done.stderr
-    *text, seconds, heavy = done.stdout.splitlines()
+    for _ in range(3):  # the first may find nothing in the disk's cache
+        done = subprocess.run([sys.executable, '-c', HELP, *args, '--help'],
+                              env={
+                                  **os.environ, 'COLUMNS': '80'
+                              },
+                              cwd=REPO,
+                              capture_output=True,
+                              text=True)
+        assert done.returncode == 0, done.stderr
+        *text, seconds, heavy = done.stdout.splitlines()
+        if float(seconds) < 1:
+            break
     assert text[0].startswith(' '.join(['usage: mmhkt', *args]))
     assert max(map(len, text)) <= 80
     assert heavy == '[]'
-    assert float(seconds) < 2  # below 1 on a machine that does nothing else
+    assert float(seconds) < 1  # of CPU time, user and system
 
 
 def test_all_commands_are_named(capsys):

@@ -131,6 +131,18 @@ def test_archives_of_flow(tmp_path, monkeypatch):
     assert not (tmp_path / 'third/Sintel').exists()
 
 
+def test_split_of_flying_chairs(tmp_path):
+    path = tmp_path / 'FlyingChairs_train_val.txt'
+    archive = flow.ARCHIVES['FlyingChairs']
+    assert archive.split.endswith(path.name)
+    path.write_text('1\n' * 22232 + '2\n' * 640)
+    flow.check_split(path, archive.pairs)
+    for text in ('1\n' * 22232 + '2\n' * 639, '<html>', ''):
+        path.write_text(text)
+        with pytest.raises(PrepareError, match='wanted are 22232 and 640'):
+            flow.check_split(path, archive.pairs)
+
+
 def test_weights(shared_data, tmp_path):
     path = tmp_path / RECIPES['cifar10-weights'].target
     weights.prepare(shared_data / 'checkpoints', path)

@@ -258,8 +258,8 @@ def test_as_jobs_of_which_one_is_killed(tmp_path, environment, whole):
     assert (run / 'failed.txt').exists()
     assert (run / 'epoch_1.pth').exists()
     others = [m['runs'] for m in summary(tmp_path)['methods']]
-    assert [r['state'] for runs in others for r in runs
-            ] == ['finished', 'finished', 'failed', 'finished']
+    assert [r['state'] for runs in others
+            for r in runs] == ['finished', 'finished', 'failed', 'finished']
 
     done = compare(tmp_path, environment, *jobs)
     told = [line for line in done.stdout.splitlines() if ', seed ' in line]
