@@ -151,7 +151,8 @@ def test_results_stand_beside_their_command(name):
 
 
 @pytest.mark.parametrize(
-    'path', (REPO / 'docs/comparisons').glob('*/comparison.md'),
+    'path',
+    sorted((REPO / 'docs/comparisons').glob('*/comparison.md')),
     ids=lambda path: path.parent.name)
 def test_reports_end_with_their_command(path):
     last = path.read_text(encoding='utf-8').splitlines()[-1]

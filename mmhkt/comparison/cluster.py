@@ -163,7 +163,7 @@ class ClusterLauncher(Launcher):
             self.tell(f'{run.name}: finished')
             return True
         self.failed.append(run)
-        reason = _last_line(job.stderr() or str(job.exception()))
+        reason = _why(job)
         write_text(run.folder / FAILURE, f'job {job.job_id}: {reason}')
         self.tell(f'{run.name}: FAILED, {reason}; see {job.paths.stderr}')
         return True
@@ -173,5 +173,13 @@ def _measure(plan: Plan) -> None:
     measure_costs(plan, dict(os.environ))
 
 
+def _why(job: submitit.Job) -> str:
+    """Why a job failed, in one line."""
+    last = _last_line(job.stderr() or '')
+    if job.paths.result_pickle.exists():  # it came to its end
+        return last
+    return f'ended without a result, state {job.state}; stderr: {last}'
+
+
 def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ['no message'])[-1].strip()
+    return (text.strip().splitlines() or ['nothing'])[-1].strip()

@@ -253,7 +253,7 @@ def test_as_jobs_of_which_one_is_killed(tmp_path, environment, whole):
     (tmp_path / 'hold').unlink()
     text = process.communicate(timeout=600)[0]
     assert process.returncode == 1, text
-    assert 'hkt, seed 0: FAILED' in text
+    assert 'hkt, seed 0: FAILED, ended without a result, state FINI' in text
     run = tmp_path / 'work_dirs/my/hkt/seed_0'
     assert (run / 'failed.txt').exists()
     assert (run / 'epoch_1.pth').exists()
