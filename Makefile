@@ -82,6 +82,7 @@ docs: env
 	$(PIP) --quiet -e '.[docs]' $(TORCH)
 	$(PY) -m sphinx -b html --fail-on-warning --keep-going --quiet docs \
 	    docs/_build/html
+	$(PY) docs/check_links.py docs/_build/html
 
 clean:
 	rm -rf build dist docs/_build *.egg-info .pytest_cache .ruff_cache

@@ -13,10 +13,12 @@ class KnownGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, value: Tensor, *rest: Tensor) -> Tensor:
+        """The value; its gradients are kept."""
         ctx.save_for_backward(*rest[:len(rest) // 2])
         return value.clone()
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
+        """None for the value and for gradients, then those given."""
         known = ctx.saved_tensors
         return (None, *[None] * len(known), *[grad * one for one in known])
