@@ -1,6 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What docs/methods.md shows works, and what it says of defaults holds."""
 import re
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
@@ -157,3 +159,27 @@ def test_results_stand_beside_their_command(name):
 def test_reports_end_with_their_command(path):
     last = path.read_text(encoding='utf-8').splitlines()[-1]
     assert re.search(r'compare(\.py)? (configs/|mmhkt::)', last)
+
+
+def test_dead_links_of_the_site_are_found(tmp_path):
+
+    def check():
+        return subprocess.run(
+            [sys.executable, REPO / 'docs/check_links.py', tmp_path],
+            capture_output=True,
+            text=True)
+
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/b.html').write_text('<h1 id="one">1</h1>')
+    page = tmp_path / 'index.html'
+    page.write_text('<a href="a/b.html#one">1</a><a href="https://x.y/z">2</a>'
+                    '<a href="#">3</a>')
+    done = check()
+    assert done.returncode == 0
+    assert done.stdout == '2 pages, 2 links inside, 0 dead\n'
+    page.write_text(page.read_text() + '<a href="a/b.html#two">4</a>'
+                    '<img src="no.svg">')
+    done = check()
+    assert done.returncode == 1
+    assert done.stderr == 'index.html: a/b.html#two\nindex.html: no.svg'
+    assert done.stdout == '2 pages, 4 links inside, 2 dead\n'

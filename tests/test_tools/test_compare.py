@@ -182,7 +182,7 @@ def middle(folder, times, process):
         times (int): How often a training has been there by then.
         process (Popen): The comparison, which does not end before.
     """
-    path, end = folder / 'middle', time.time() + 300
+    path, end = folder / 'middle', time.time() + 600
     while not path.exists() or len(path.read_text().splitlines()) < times:
         assert process.poll() is None, process.communicate()[0]
         assert time.time() < end
