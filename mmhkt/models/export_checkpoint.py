@@ -86,7 +86,8 @@ def as_onnx(args: Namespace, cfg: Config, network, dataset_meta: dict) -> str:
 
 def samples(cfg: Config, network, most: int = 4) -> torch.Tensor:
     """The first test images, as the network's data preprocessor makes them;
-    those that have the first one's size."""
+    those that have the first one's size. If that is the first one alone, its
+    mirror image is the second."""
     require(cfg, ('test_dataloader', ))
     with DefaultScope.overwrite_default_scope(
             cfg.get('default_scope', 'mmpretrain')):
@@ -100,7 +101,8 @@ def samples(cfg: Config, network, most: int = 4) -> torch.Tensor:
                                       False)['inputs']
             for i in range(min(most, len(dataset)))
         ]
-    return torch.cat([i for i in images if i.shape == images[0].shape])
+    alike = [i for i in images if i.shape == images[0].shape]
+    return torch.cat(alike if len(alike) > 1 else [*alike, alike[0].flip(-1)])
 
 
 def parent_of(args: Namespace, cfg: Config):
