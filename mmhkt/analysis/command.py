@@ -19,8 +19,8 @@ from mmhkt.inheritance import Dissection
 from mmhkt.inheritance.sites import pair_stages
 from mmhkt.models import Parent, build_network, channel_order_of, task_of
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
-from mmhkt.utils.config import (CONFIG_ERRORS, ConfigError, load_config,
-                                require, set_dataloader_defaults)
+from mmhkt.utils.config import (ConfigError, load_config, require,
+                                set_dataloader_defaults)
 from mmhkt.utils.files import write_text
 from .attribution import where_they_look
 from .changes import accuracy_by_class, calibration, won_and_lost
@@ -30,16 +30,13 @@ from .report import render, table_of
 
 def run(args: Namespace) -> None:
     """Do what the command line says."""
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        require(cfg, ('model', 'parent', 'val_dataloader'))
-        given = {'child': args.checkpoint}
-        if args.alone:
-            given['child alone'] = args.alone
-        found, classes, (children, parent,
-                         dataset) = look(cfg, given, args.images)
-    except (*CONFIG_ERRORS, ValueError) as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    cfg = load_config(args.config, args.cfg_options)
+    require(cfg, ('model', 'parent', 'val_dataloader'))
+    given = {'child': args.checkpoint}
+    if args.alone:
+        given['child alone'] = args.alone
+    found, classes, (children, parent,
+                     dataset) = look(cfg, given, args.images)
     summary = summarise(found, classes, given)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)

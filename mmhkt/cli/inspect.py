@@ -8,6 +8,7 @@ images won and lost, calibration. On the validation images of the config.
 import argparse
 
 from .arguments import add_cfg_options, hand_over
+from .one_line import in_one_line
 
 
 def parse_args(argv=None):
@@ -37,5 +38,6 @@ def parse_args(argv=None):
     return args
 
 
+@in_one_line
 def main(argv=None):
     return hand_over(parse_args(argv), 'mmhkt.analysis.command')

@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from mmhkt.prepare import RECIPES, PrepareError
+from mmhkt.prepare import RECIPES
 from .one_line import in_one_line
 
 
@@ -46,8 +46,5 @@ def main(argv=None):
         print(f'{path} is there already')
         return
     recipe = import_module(f'mmhkt.prepare.{RECIPES[args.name].module}')
-    try:
-        recipe.prepare(args.source, path)
-    except PrepareError as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    recipe.prepare(args.source, path)
     print(f'written: {path}')

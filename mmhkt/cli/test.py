@@ -50,20 +50,14 @@ def main(argv=None):
     import mmengine
     from mmengine.evaluator import DumpResults
 
-    from mmhkt.utils.config import (CONFIG_ERRORS, build_runner,
-                                    leave_process_group, load_config,
-                                    merge_test_args, quieten)
+    from mmhkt.utils.config import (build_runner, leave_process_group,
+                                    load_config, merge_test_args, quieten)
 
     quieten()
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        merge_test_args(cfg, args)
-        if not (osp.isfile(args.checkpoint) or '://' in args.checkpoint):
-            raise FileNotFoundError(
-                f'checkpoint {args.checkpoint} does not exist')
-    except CONFIG_ERRORS as error:
-        raise SystemExit(f'mmhkt: {error}') from None
-
+    cfg = load_config(args.config, args.cfg_options)
+    merge_test_args(cfg, args)
+    if not (osp.isfile(args.checkpoint) or '://' in args.checkpoint):
+        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     runner = build_runner(cfg)
     if args.out and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(args.out))

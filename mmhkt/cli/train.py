@@ -42,15 +42,12 @@ def parse_args(argv=None):
 @in_one_line
 def main(argv=None):
     args = parse_args(argv)
-    from mmhkt.utils.config import (CONFIG_ERRORS, leave_process_group,
-                                    load_config, merge_train_args, quieten)
+    from mmhkt.utils.config import (leave_process_group, load_config,
+                                    merge_train_args, quieten)
 
     quieten()
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        merge_train_args(cfg, args)
-    except CONFIG_ERRORS as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    cfg = load_config(args.config, args.cfg_options)
+    merge_train_args(cfg, args)
     # Not before `quieten`: it imports the libraries that talk.
     from mmhkt.runner.train import train
     train(cfg)

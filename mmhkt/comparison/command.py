@@ -20,7 +20,7 @@ from mmhkt.comparison.records import is_finished
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.comparison.summary import summarise
 from mmhkt.utils import lock
-from mmhkt.utils.config import CONFIG_ERRORS, ConfigError
+from mmhkt.utils.config import ConfigError
 
 
 def terminate(number, _):
@@ -31,17 +31,14 @@ def terminate(number, _):
 def run(args: Namespace) -> int:
     """Do what the command line says."""
     console = Console()
-    try:
-        plan = make_plan(args.configs, args.work_dir, args.seeds, args.methods,
-                         args.amp, args.cfg_options)
-        if args.dry_run:
-            for rung in rungs_of(plan, kept_costs(plan)):
-                console.print(table_of(rung, folders=True))
-            return 0
-        status = 0 if args.report_only else work(plan, args, console)
-        reported = report(plan, args.jobs, console)
-    except CONFIG_ERRORS as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    plan = make_plan(args.configs, args.work_dir, args.seeds, args.methods,
+                     args.amp, args.cfg_options)
+    if args.dry_run:
+        for rung in rungs_of(plan, kept_costs(plan)):
+            console.print(table_of(rung, folders=True))
+        return 0
+    status = 0 if args.report_only else work(plan, args, console)
+    reported = report(plan, args.jobs, console)
     return status or (0 if reported else 1)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
-from mmhkt.utils.config import CONFIG_ERRORS, ConfigError, load_config, require
+from mmhkt.utils.config import ConfigError, load_config, require
 from mmhkt.utils.registered import check_registered
 from mmhkt.utils.timing import medians
 from . import onnx
@@ -25,10 +25,7 @@ from .parent import Parent
 
 def run(args: Namespace) -> None:
     """Do what the command line says."""
-    try:
-        print(export(args))
-    except (*CONFIG_ERRORS, OSError, ValueError) as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    print(export(args))
 
 
 def export(args: Namespace) -> str:

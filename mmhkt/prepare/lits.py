@@ -20,12 +20,13 @@ from rich.console import Console
 from rich.progress import track
 
 from mmhkt.utils.files import write_text
+from . import PrepareError
 
 try:
     import nibabel
 except ImportError:
-    raise SystemExit('mmhkt: nibabel is needed to read the volumes: '
-                     'pip install "mmhkt[lits]"') from None
+    raise PrepareError('nibabel is needed to read the volumes: '
+                       'pip install "mmhkt[lits]"') from None
 
 LABELS = ('background', 'liver', 'tumour')
 SLICE = '{kind}/{volume}/{number:04d}.png'
@@ -56,8 +57,8 @@ def run(args: Namespace) -> None:
         list(args.window), args.spacing, not args.ignore_mask_affine)
     pairs = find(args.source)
     if not pairs:
-        raise SystemExit('mmhkt: there is no volume-N.nii or .nii.gz in '
-                         f'{args.source}')
+        raise PrepareError('there is no volume-N.nii or .nii.gz in '
+                           f'{args.source}')
     file = args.out / 'manifest.json'
     # Whatever interrupts this, no manifest tells of slices that are others.
     if not all(
@@ -186,7 +187,7 @@ def find(source: Path) -> Dict[str, Tuple[Optional[Path], Optional[Path]]]:
         by number.
 
     Raises:
-        SystemExit: If a number is there twice.
+        PrepareError: If a number is there twice.
     """
     found: Dict[str, Dict[str, Path]] = dict(volume={}, segmentation={})
     for path in sorted(source.rglob('*.nii*')):
@@ -196,8 +197,8 @@ def find(source: Path) -> Dict[str, Tuple[Optional[Path], Optional[Path]]]:
             continue
         kind, number = name[1], name[2]
         if number in found[kind]:
-            raise SystemExit(f'mmhkt: {found[kind][number]} and {path} are '
-                             'of one number; remove one')
+            raise PrepareError(f'{found[kind][number]} and {path} are of one '
+                               'number; remove one')
         found[kind][number] = path
     numbers = sorted({n for files in found.values() for n in files}, key=int)
     return {

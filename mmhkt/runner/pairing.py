@@ -10,20 +10,17 @@ from mmengine.device import get_device
 from rich.console import Console
 
 from mmhkt.models.build import image_channels
-from mmhkt.utils.config import (CONFIG_ERRORS, ConfigError, build_runner,
-                                load_config, set_dataloader_defaults)
+from mmhkt.utils.config import (ConfigError, build_runner, load_config,
+                                set_dataloader_defaults)
 from .inheritance_runner import InheritanceRunner
 
 
 def run(args: Namespace) -> None:
     """Do what the command line says."""
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        if args.random_parent:
-            forget_checkpoint(cfg)
-        table = join(cfg, args.shape).pairing()
-    except (*CONFIG_ERRORS, ValueError) as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    cfg = load_config(args.config, args.cfg_options)
+    if args.random_parent:
+        forget_checkpoint(cfg)
+    table = join(cfg, args.shape).pairing()
     # Rather wrapped by a narrow terminal than cut off.
     Console(width=max(120, Console().width)).print(table)
 

@@ -19,7 +19,7 @@ from mmhkt.comparison.plan import make_plan
 from mmhkt.methods import Alone
 from mmhkt.models import Inheritance
 from mmhkt.registry import RUNNERS
-from mmhkt.utils.config import (CONFIG_ERRORS, load_config, set_amp,
+from mmhkt.utils.config import (ConfigError, load_config, set_amp,
                                 set_dataloader_defaults)
 from mmhkt.utils.files import write_text
 from mmhkt.utils.timing import medians
@@ -27,14 +27,11 @@ from mmhkt.utils.timing import medians
 
 def run(args: Namespace) -> None:
     """Do what the command line says."""
-    try:
-        cfg = load_config(args.config, args.cfg_options)
-        plan = None
-        if 'comparison' in cfg:
-            plan = make_plan([args.config], options=args.cfg_options)
-            cfg = plan.entries[0].cfg
-    except CONFIG_ERRORS as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    cfg = load_config(args.config, args.cfg_options)
+    plan = None
+    if 'comparison' in cfg:
+        plan = make_plan([args.config], options=args.cfg_options)
+        cfg = plan.entries[0].cfg
     if cfg.get('parent'):
         cfg.parent.pop('cache', None)  # what is timed is to be computed
     set_amp(cfg, args.amp)
@@ -56,8 +53,8 @@ def run(args: Namespace) -> None:
 def measure(runner, iters: int, warmup: int) -> dict:
     inheritance, child = runner.inheritance, runner.model
     if inheritance.parent is None:
-        raise SystemExit('mmhkt: the method of this config has no parent, '
-                         'so that there is nothing to compare')
+        raise ConfigError('the method of this config has no parent, so that '
+                          'there is nothing to compare')
     # Its own weights: a child that both train would be the parent's too.
     other = copy.deepcopy(child)
     alone = Inheritance(other, None, [Alone()], runner.example(other))

@@ -24,11 +24,6 @@ class ConfigError(ValueError):
     """A config that cannot do what the command line asks of it."""
 
 
-# What the user got wrong, as opposed to what is wrong in this code.
-CONFIG_ERRORS = (ConfigError, ConfigParsingError, FileNotFoundError,
-                 ModuleNotFoundError)
-
-
 def quieten() -> None:
     """Silence what the libraries say on import that no user can act on.
 
@@ -200,6 +195,9 @@ def load_config(path: str,
             raise
         raise ConfigError(
             f'config {path}, line {error.lineno}: {error.msg}') from None
+    except (ConfigParsingError, ImportError) as error:
+        # Of what it is based on, or has imported.
+        raise ConfigError(f'config {path}: {error}') from error
     _rescope(cfg._cfg_dict, cfg.get('default_scope', 'mmpretrain'))
     _find_parent(cfg, _resolve(path))
     try:

@@ -17,22 +17,19 @@ from mmhkt.models import build_network
 from mmhkt.models.tasks import OpticalFlow
 from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
-from mmhkt.utils.config import CONFIG_ERRORS, ConfigError, load_config, require
+from mmhkt.utils.config import ConfigError, load_config, require
 
 
 def run(args: Namespace) -> None:
     """Do what the command line says."""
-    try:
-        for path in args.inputs:
-            if not Path(path).is_file():
-                raise FileNotFoundError(f'there is no file {path}')
-        estimate = Estimator(args)
-        if len(args.inputs) == 2:
-            show_pair(args, estimate)
-        else:
-            show_video(args, estimate)
-    except (*CONFIG_ERRORS, ValueError) as error:
-        raise SystemExit(f'mmhkt: {error}') from None
+    for path in args.inputs:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f'there is no file {path}')
+    estimate = Estimator(args)
+    if len(args.inputs) == 2:
+        show_pair(args, estimate)
+    else:
+        show_video(args, estimate)
 
 
 class Estimator:

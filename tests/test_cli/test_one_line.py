@@ -1,11 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import sys
+from importlib import import_module
 
 import pytest
 from helpers import CONFIGS, digits_config
 from helpers import dump as dump_config
 from helpers import tool
 
+from mmhkt.cli import COMMANDS
 from mmhkt.cli.one_line import in_one_line, line_of
 from mmhkt.utils import one_of, read_checkpoint
 
@@ -50,6 +52,39 @@ def test_a_tool_ends_with_the_line(monkeypatch, flag):
     text = str(end.value)
     assert sys.argv == ['tool']
     assert text.startswith('mmhkt: The thing') != flag and '\n' not in text
+
+
+# Each with something that is not there.
+NOWHERE = {
+    'prepare': ['kitti', '--source', 'nowhere'],
+    'prepare-lits': ['nowhere', 'out'],
+    'pair': ['no.py'],
+    'train': ['no.py'],
+    'test': ['no.py', 'no.pth'],
+    'compare': ['no.py'],
+    'inspect': ['no.py', 'no.pth'],
+    'benchmark': ['no.py'],
+    'export': ['no.pth', 'out.pth'],
+    'flow': ['no.png', 'no.jpg', '--config', 'no.py'],
+}
+
+
+@pytest.mark.parametrize('command', NOWHERE)
+def test_all_commands_end_in_the_same_way(command, tmp_path, monkeypatch):
+    if command == 'prepare-lits':
+        pytest.importorskip('nibabel')
+    monkeypatch.chdir(tmp_path)
+    main = import_module(f'mmhkt.cli.{command.replace("-", "_")}').main
+    with pytest.raises(SystemExit) as end:
+        main(list(NOWHERE[command]))
+    text = str(end.value)
+    assert text.startswith('mmhkt: ') and '\n' not in text
+    assert 'nowhere' in text or 'no.' in text
+    # Not SystemExit, which is what argparse ends with.
+    with pytest.raises((ValueError, OSError)):
+        main([*NOWHERE[command], '--traceback'])
+    assert set(NOWHERE) == {*COMMANDS, 'prepare-lits'}
+    assert not list(tmp_path.rglob('out*'))
 
 
 @pytest.mark.parametrize('options, text', [
