@@ -1,13 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os.path as osp
-import zipfile
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
 from mmhkt.registry import DATASETS
-from mmhkt.utils import nearest
+from mmhkt.utils.arrays import read_arrays
 
 
 @DATASETS.register_module()
@@ -117,33 +116,11 @@ class ArrayDataset(BaseDataset):
             raise FileNotFoundError(
                 f'no data file at {path} (data_root={self.data_root!r}, '
                 'relative paths start at the working directory)')
-        if not zipfile.is_zipfile(path):
-            raise self._error('not an .npz file, or only a part of one')
-
         keys = [f'{self.split}_images', f'{self.split}_labels']
         if self.CLASSES is None:
             keys.append('train_labels')
-        arrays: Dict[str, np.ndarray] = {}
-        reading = 'it'
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = file.files
-                for key in keys:
-                    if key in found:
-                        reading = key
-                        arrays[key] = np.asarray(file[key])
-        except Exception as error:  # numpy and zipfile raise many kinds
-            raise self._error(f'{reading} cannot be read: {error}') from error
-        for key in keys:
-            self._check_key(key, found)
+        arrays = read_arrays(path, keys, optional=())
         return arrays[keys[0]], arrays[keys[1]], arrays.get('train_labels')
-
-    def _check_key(self, key: str, found: List[str]) -> None:
-        if key not in found:
-            raise self._error(
-                f'no array {key!r}; the file has '
-                f'{", ".join(sorted(found)) or "none"}; '
-                f'{nearest(key, found)}', KeyError)
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         grey = images.ndim == 3 or images.ndim == 4 and images.shape[3] == 1
@@ -166,8 +143,8 @@ class ArrayDataset(BaseDataset):
         # Signed, so that no comparison or sum can wrap around.
         return labels.reshape(-1).astype(np.int64)
 
-    def _error(self, text: str, kind: type = ValueError) -> Exception:
-        return kind(f'{osp.abspath(self.ann_file)}: {text}')
+    def _error(self, text: str) -> ValueError:
+        return ValueError(f'{osp.abspath(self.ann_file)}: {text}')
 
     def _copy_without_annotation(self, memo=None) -> 'ArrayDataset':
         # A subset shares the images, which nobody changes, with its origin.

@@ -17,6 +17,7 @@ from mmengine.dist import collect_results
 from mmengine.evaluator import BaseMetric
 from mmpretrain.evaluation import Accuracy
 
+from mmhkt.utils.arrays import read_arrays
 from mmhkt.utils.files import Damaged, replaced
 from .end_point_error import FOUND, SPEEDS, EndPointError
 from .volume_dice import VolumeDice, overlap
@@ -104,16 +105,16 @@ class ImageScores:
         if not Path(path).is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                names = [k[:-6] for k in file if k.endswith('|above')]
-                sums = {
-                    name:
-                    ImageSums(file[f'{name}|above'], file[f'{name}|below'],
-                              float(file[f'{name}|scale']))
-                    for name in names
-                }
-                return cls(int(file['step']), str(file['truth']), sums)
-        except Exception as error:  # numpy and zipfile raise many kinds
+            file = read_arrays(path, ('step', 'truth'))
+            names = [k[:-6] for k in file if k.endswith('|above')]
+            sums = {
+                name:
+                ImageSums(file[f'{name}|above'], file[f'{name}|below'],
+                          float(file[f'{name}|scale']))
+                for name in names
+            }
+            return cls(int(file['step']), str(file['truth']), sums)
+        except (KeyError, TypeError, ValueError) as error:
             raise Damaged(f'"{path}" is damaged: {error}. Remove it, and '
                           'report again.') from None
 

@@ -3,11 +3,10 @@ import glob
 import os.path as osp
 from typing import List, Optional
 
-import numpy as np
 from mmengine.dataset import BaseDataset
 
 from mmhkt.registry import DATASETS
-from mmhkt.utils import nearest
+from mmhkt.utils.arrays import read_arrays
 from .pair import make_pair
 
 KEYS = ('im1', 'im2', 'flow')
@@ -63,15 +62,7 @@ class FlowArrays(BaseDataset):
         """
         info = super().get_data_info(idx)
         path = info['img_path']
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-        except Exception as error:  # numpy and zipfile raise many kinds
-            raise ValueError(f'{path} cannot be read: {error}') from error
-        for key in KEYS:
-            if key not in arrays:
-                raise ValueError(
-                    f'{path} has no array "{key}"; {nearest(key, arrays)}.')
+        arrays = read_arrays(path, KEYS, optional=('valid', ))
         pair = make_pair(
             *(arrays[key] for key in KEYS), arrays.get('valid'), what=path)
         return dict(info, **pair)
