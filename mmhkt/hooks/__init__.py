@@ -6,11 +6,10 @@ from .extraction_hook import ExtractionHook
 from .flow_visualization_hook import FlowVisualizationHook
 from .mixture_hook import MixtureHook
 from .record_hook import RecordHook
-from .schedule import Schedule
 from .transfer_hook import TransferHook
 
 __all__ = [
     'DivergenceHook', 'ExamplesHook', 'ExtractionHook',
     'FlowVisualizationHook', 'MixtureHook', 'RecordHook', 'SafeCheckpointHook',
-    'Schedule', 'TransferHook'
+    'TransferHook'
 ]

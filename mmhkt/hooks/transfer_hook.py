@@ -1,12 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Iterable, List, Set
+from typing import Iterable, Set, Tuple
 
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 
 from mmhkt.methods import Method
 from mmhkt.registry import HOOKS
 from .common import hereditary
-from .schedule import Schedule, place
 
 
 @HOOKS.register_module()
@@ -14,16 +14,16 @@ class TransferHook(Hook):
     """The Transfer's life in a run: intensity and loss weights over time.
 
     Each method brings its schedules, ``method=dict(..., schedule=[...])``,
-    each a dict of :class:`mmhkt.hooks.Schedule`. What is in force depends on
+    each a dict of :class:`mmhkt.methods.Schedule`. What is in force depends on
     how much of the training is done, so that a resumed run goes on where it
     stopped, also with another batch size or number of GPUs.
     """
 
     def before_train(self, runner) -> None:
-        """Check all schedules before the first iteration.
+        """Check before the first iteration that all sites are there.
 
         Raises:
-            ValueError: If one is impossible.
+            ValueError: If a schedule is for one that is not.
         """
         inheritance = hereditary(runner)
         self._knobs = Knobs(inheritance.methods if inheritance is not None else
@@ -38,36 +38,29 @@ class TransferHook(Hook):
 
 
 class Knobs:
-    """The schedules of methods, checked.
+    """The knobs of methods, as their schedules turn them.
 
     Args:
         methods (Iterable[Method]): With their sites.
 
     Raises:
-        ValueError: If a schedule is impossible.
+        ValueError: If a schedule is for a site that is not there.
     """
 
     def __init__(self, methods: Iterable[Method]):
         self._methods = list(methods)
-        self._schedules: List[List[Schedule]] = []
         for method in self._methods:
-            name = type(method).__name__
-            schedules = [
-                Schedule.from_cfg(cfg, method.knobs(), name, method.site_knobs)
-                for cfg in method.schedule
-            ]
-            for schedule in schedules:
+            count = len(method.sites)
+            for schedule in method.schedules:
                 for site in schedule.sites or ():
-                    count = len(method.sites)
                     if not -count <= site < count:
                         raise ValueError(
-                            f'A schedule of {name} is for site {site}, but '
-                            f'there are {count} (from 0 on).')
-            self._schedules.append(schedules)
+                            f'A schedule of {type(method).__name__} is for '
+                            f'site {site}, but there are {count} (from 0 on).')
 
     def units(self) -> Set[str]:
         """In what the schedules count."""
-        return {s.unit for schedules in self._schedules for s in schedules}
+        return {s.unit for method in self._methods for s in method.schedules}
 
     def turn(self, iteration: int, max_iters: int,
              iters_per_epoch: int) -> None:
@@ -75,11 +68,31 @@ class Knobs:
 
         Args:
             iteration, max_iters, iters_per_epoch (int): See
-                :func:`mmhkt.hooks.schedule.place`.
+                :func:`place`.
         """
         now = iteration, max_iters, iters_per_epoch
-        for method, schedules in zip(self._methods, self._schedules):
-            for schedule in schedules:
+        for method in self._methods:
+            for schedule in method.schedules:
                 factor = schedule.factor(*now)
                 if factor is not None:
                     method.turn(schedule.knob, factor, schedule.sites)
+
+
+def place(runner, batch_idx: int) -> Tuple[int, int, int]:
+    """Where in its training a run is.
+
+    A run by epochs that was resumed with another batch size or number of
+    GPUs brings along a count of other iterations. Its place is therefore
+    counted from the epoch, as if all epochs were as long as this one.
+
+    Args:
+        runner (Runner): The runner, while it trains.
+        batch_idx (int): As a hook is given it.
+
+    Returns:
+        tuple[int]: The iteration, how many there are in all, and in an epoch.
+    """
+    loop, length = runner.train_loop, len(runner.train_dataloader)
+    if isinstance(loop, IterBasedTrainLoop):
+        return loop.iter, loop.max_iters, length
+    return loop.epoch * length + batch_idx, loop.max_epochs * length, length

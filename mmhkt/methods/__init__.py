@@ -20,6 +20,7 @@ from .ofd import OFD
 from .pkt import PKT
 from .reviewkd import ReviewKD
 from .rkd import RKD
+from .schedule import Schedule
 from .sp import SP
 from .step import Step
 from .vid import VID
@@ -28,5 +29,5 @@ __all__ = [
     'AT', 'Alone', 'CC', 'CRD', 'CWD', 'DIST', 'DKD', 'Distiller', 'FitNet',
     'FlowImitation', 'GatedHKT', 'HKT', 'KD', 'LePoKet', 'LogitDistiller',
     'MGD', 'Method', 'NST', 'OFD', 'PKT', 'PooledDistiller', 'RKD', 'ReviewKD',
-    'SP', 'Step', 'VID'
+    'SP', 'Schedule', 'Step', 'VID'
 ]

@@ -9,6 +9,7 @@ from mmhkt.inheritance import Extraction, Site
 from mmhkt.utils import nearest
 from mmhkt.utils.settings import NotNegative
 from .common_settings import Schedules, Sees, Sites
+from .schedule import Schedule
 from .step import Step
 
 
@@ -70,7 +71,11 @@ class Method(BaseModule, metaclass=ABCMeta):
             self.weights[term] = float(weight)
         self.schedule = list(self.default_schedule if schedule is
                              None else schedule)
-        # Set by the schedule; multiply the weights.
+        self.schedules = [
+            Schedule.from_cfg(cfg, self.knobs(), name, self.site_knobs)
+            for cfg in self.schedule
+        ]
+        # Set by them; multiply the weights.
         self.factors = {term: 1.0 for term in self.weights}
 
     def weight(self, term: str) -> float:

@@ -1,12 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Settings that all methods have."""
-from importlib import import_module
 from typing import Annotated, Literal, Optional, Sequence, Union
 
 from annotated_types import MinLen
 
 from mmhkt.registry import MODELS
 from mmhkt.utils.settings import Name, nested
+from .schedule import Schedule
 
 
 def pair(child: Name, parent: Name) -> None:
@@ -17,9 +17,7 @@ Site = nested(
     lambda _: pair, "dict(child='path', parent='path')", what='a site')
 Sites = Optional[Union[Name, Annotated[Sequence[Site], MinLen(1)]]]
 Schedules = Optional[Sequence[nested(
-    lambda _: import_module('mmhkt.hooks.schedule').Schedule,
-    'dict(knob=..., ...)',
-    what='a schedule')]]
+    lambda _: Schedule, 'dict(knob=..., ...)', what='a schedule')]]
 Sees = Optional[Literal['own', 'mixture']]
 
 

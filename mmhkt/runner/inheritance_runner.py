@@ -21,7 +21,7 @@ from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop,
 from torch import nn
 
 from mmhkt.datasets import SampleLoader
-from mmhkt.hooks import SafeCheckpointHook, Schedule
+from mmhkt.hooks import SafeCheckpointHook
 from mmhkt.methods import Method
 from mmhkt.models import Inheritance, Parent, channel_order_of, task_of
 from mmhkt.models.watch import Diverged
@@ -445,11 +445,7 @@ def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:
             raise ValueError(
                 f'There is no method "{name}"; {nearest(str(name), known)}.')
         check(method, settings, name_of(method))
-        built = method(**settings)
-        for schedule in built.schedule:
-            Schedule.from_cfg(schedule, built.knobs(), name_of(method),
-                              built.site_knobs)
-        methods.append(built)
+        methods.append(method(**settings))
     return methods
 
 

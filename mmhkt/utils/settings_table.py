@@ -63,8 +63,8 @@ def ours() -> Dict[str, list]:
     """All that configs of ours can set."""
     import mmhkt.hooks  # noqa: F401  fills the registries
     import mmhkt.methods  # noqa: F401
-    from mmhkt.hooks import Schedule
     from mmhkt.inheritance import GeneticAttention
+    from mmhkt.methods import Schedule
     from mmhkt.models import Parent
     from mmhkt.registry import HOOKS, METHODS
 

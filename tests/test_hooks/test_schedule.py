@@ -6,8 +6,8 @@ import pytest
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from mmhkt.hooks import TransferHook
-from mmhkt.hooks.schedule import Schedule, place
-from mmhkt.methods import HKT, LePoKet
+from mmhkt.hooks.transfer_hook import place
+from mmhkt.methods import HKT, LePoKet, Schedule
 
 KNOBS = ['intensity', 'weights.native', 'weights.inherited']
 # A run of 10 epochs of 20 iterations.
@@ -119,8 +119,7 @@ def test_every_knob():
 
 @pytest.mark.parametrize('method', [HKT(), LePoKet()])
 def test_the_methods_own_schedules(method):
-    for cfg in method.schedule:
-        found = Schedule.from_cfg(cfg, method.knobs(), 'it')
+    for found in method.schedules:
         end = 200 if found.knob == 'weights.hint' else 140
         assert factors(found, 0, end // 2, end - 1, end,
                        500) == pytest.approx([1, 0.5, 1 / end, 0, 0])
@@ -201,7 +200,11 @@ def test_iterations_are_those_of_the_present_epochs():
 
 class Method:
     """Notes what is turned."""
-    schedule = [dict(knob='intensity'), dict(knob='weights.native', start=0)]
+    schedules = [
+        Schedule.from_cfg(cfg, KNOBS, 'it')
+        for cfg in (dict(knob='intensity'),
+                    dict(knob='weights.native', start=0))
+    ]
     sites = site_knobs = ()
 
     def __init__(self):

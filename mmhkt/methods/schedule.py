@@ -1,10 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
 from dataclasses import dataclass
-from typing import Annotated, Literal, Optional, Sequence, Tuple
+from typing import Annotated, Literal, Optional, Sequence
 
 from annotated_types import Gt, Le, MinLen
-from mmengine.runner import IterBasedTrainLoop
 
 from mmhkt.utils import one_of
 from mmhkt.utils.settings import Name, NotNegative, Number, check
@@ -94,7 +93,8 @@ class Schedule:
         """The fraction in force in an iteration.
 
         Args:
-            iteration, max_iters, iters_per_epoch (int): See :func:`place`.
+            iteration, max_iters, iters_per_epoch (int): See
+                :func:`mmhkt.hooks.transfer_hook.place`.
 
         Returns:
             float | None: None before ``begin``.
@@ -116,23 +116,3 @@ class Schedule:
         if self.rule == 'cosine':
             done = (1 - math.cos(math.pi * done)) / 2
         return self.start + (self.stop - self.start) * done
-
-
-def place(runner, batch_idx: int) -> Tuple[int, int, int]:
-    """Where in its training a run is.
-
-    A run by epochs that was resumed with another batch size or number of
-    GPUs brings along a count of other iterations. Its place is therefore
-    counted from the epoch, as if all epochs were as long as this one.
-
-    Args:
-        runner (Runner): The runner, while it trains.
-        batch_idx (int): As a hook is given it.
-
-    Returns:
-        tuple[int]: The iteration, how many there are in all, and in an epoch.
-    """
-    loop, length = runner.train_loop, len(runner.train_dataloader)
-    if isinstance(loop, IterBasedTrainLoop):
-        return loop.iter, loop.max_iters, length
-    return loop.epoch * length + batch_idx, loop.max_epochs * length, length
