@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce
 from torch import Tensor, nn
 
-from mmhkt.inheritance import KnownGradient, Site
+from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
 from mmhkt.utils.settings import BelowOne, Count, Positive
 from .cc import Embeddings
@@ -27,10 +27,11 @@ class CRD(PooledDistiller):
     from those of images of other classes, which are drawn from a memory of
     all training images, in both directions. Defaults are the paper's.
 
-    The memory holds two vectors for each training image (51 MB for 50,000);
-    it is saved with what only training needs. Negatives are drawn with
-    replacement. In distributed runs all processes keep the same memory. A
-    batch that is not finite is not remembered.
+    The memory holds two vectors for each training image, in float16 (26 MB for
+    50,000, 656 MB for ImageNet); it is saved with what only training needs.
+    Negatives are drawn with replacement, once for all images of a batch. In
+    distributed runs all processes keep the same memory. A batch that is not
+    finite is not remembered.
 
     Args:
         dim (int): Of the embeddings. Defaults to 128.
@@ -106,10 +107,6 @@ class Contrast(Embeddings):
         momentum (float): Of the memory.
     """
 
-    # How many times more images than are drawn there have to be, for drawing
-    # them to cost less than a product with all.
-    MANY = 8
-
     def __init__(self, site: Site, dim: int, labels: Optional[Tensor],
                  temperature: float, momentum: float):
         super().__init__(site, dim)
@@ -117,24 +114,27 @@ class Contrast(Embeddings):
         self.momentum = momentum
         images = 0 if labels is None else len(labels)
         for name in ('child_memory', 'parent_memory'):
-            self.register_buffer(name, (2 * torch.rand(images, dim) - 1) /
-                                 math.sqrt(dim / 3))
+            memory = (2 * torch.rand(images, dim) - 1) / math.sqrt(dim / 3)
+            # Half as much to hold and to save, three digits of each value.
+            self.register_buffer(name, memory.half())
         # Of the scores of the first batch; 0 until then.
         self.register_buffer('normalisers', torch.zeros(2))
         if labels is not None:
             self._sort(labels)
 
     def _sort(self, labels: Tensor) -> None:
-        # Images of one class in a row, so that those of all others can be
-        # drawn without looking at each.
-        _, ranks, counts = labels.unique(
+        _, classes, counts = labels.unique(
             return_inverse=True, return_counts=True)
-        ends = counts.cumsum(0)
-        for name, value in dict(
-                order=ranks.argsort(stable=True),
-                begin=(ends - counts)[ranks],
-                count=counts[ranks]).items():
-            self.register_buffer(name, value, persistent=False)
+        self.register_buffer('classes', classes.int(), persistent=False)
+        # A class of more than half of the images, which would leave few.
+        self.major = int(counts.argmax())
+        if 2 * counts[self.major] <= len(labels):
+            self.major = -1
+        else:
+            counts[self.major] = 0
+        self.register_buffer(
+            'rest', (classes != self.major).nonzero()[:, 0], persistent=False)
+        self.largest_share = int(counts.max()) / len(labels)
 
     def contrast(self, q: Tensor, z: Tensor, images: Tensor,
                  negatives: int) -> Tensor:
@@ -147,69 +147,80 @@ class Contrast(Embeddings):
             negatives (int): How many for each image.
         """
         q, z = F.normalize(q, dim=1), F.normalize(z, dim=1)
-        chosen = torch.cat(
-            [images[:, None],
-             self._of_other_classes(images, negatives)],
-            dim=1)
-        sides = (q, self.parent_memory), (z, self.child_memory)
-        if len(self.order) < self.MANY * chosen.shape[1]:
-            # The memory changes below, before the backward pass needs it.
-            scores = [(vectors @ memory.clone().T).gather(1, chosen)
-                      for vectors, memory in sides]
-            loss = self._loss(scores, len(self.order))
-        else:
-            loss = self._loss_of_few(sides, chosen)
+        drawn, chosen = self._draw(images, negatives)
+        scores = []
+        for vectors, memory in ((q, self.parent_memory), (z,
+                                                          self.child_memory)):
+            # Copies: the memory changes before the backward pass.
+            same, others = memory[images].to(q), memory[drawn].to(q)
+            scores.append(((vectors * same).sum(1) / self.temperature,
+                           vectors @ (others.T / self.temperature)))
+        loss = self._loss(scores, chosen, negatives)
         self._remember(q, z, images)
         return loss
 
-    def _loss_of_few(self, sides: Tuple[tuple, ...], chosen: Tensor) -> Tensor:
-        """The loss without a product with all of the memory.
+    def _draw(self, images: Tensor, count: int) -> Tuple[Tensor, Tensor]:
+        """Draw from the memory once for the whole batch.
 
-        Its gradient is computed at once, since the memory changes before the
-        backward pass would need it, and a copy would cost as much again.
+        Each image has the first that are of other classes, so that they are
+        drawn evenly from all images of those. The images of a class of more
+        than half of all have others of their own.
+
+        Returns:
+            tuple: Numbers of K images, (K, ), and which of them are the
+            ``count`` of each image of the batch, (B, K).
         """
-        with torch.no_grad():
-            scores = [_scores(v, memory, chosen) for v, memory in sides]
-        with torch.enable_grad():
-            leaves = [score.requires_grad_() for score in scores]
-            loss = self._loss(leaves, len(self.order))
-            of_scores = torch.autograd.grad(loss, leaves)
-        with torch.no_grad():
-            of_vectors = [
-                _gradient(g, memory, chosen)
-                for g, (_, memory) in zip(of_scores, sides)
-            ]
-        return KnownGradient.apply(loss.detach(), *of_vectors,
-                                   *(vectors for vectors, _ in sides))
+        share, device = self.largest_share, images.device
+        # Six standard deviations more than are needed on average.
+        enough = count + 6 * math.sqrt(count * share) + 18 * (share > 0)
+        drawn = torch.randint(
+            len(self.classes), (math.ceil(enough / (1 - share)), ),
+            device=device)
+        own = self.classes[images, None]
+        chosen = (self.classes[drawn] != own) & (own != self.major)
+        chosen &= chosen.cumsum(1, dtype=torch.int32) <= count
+        if self.major < 0:
+            return drawn, chosen
+        more = torch.randint(len(self.rest), (count, ), device=device)
+        return (torch.cat([drawn, self.rest[more]]),
+                torch.cat([chosen, (own == self.major).expand(-1, count)], 1))
 
-    def _of_other_classes(self, images: Tensor, count: int) -> Tensor:
-        begin, own = self.begin[images, None], self.count[images, None]
-        others = len(self.order) - own
-        drawn = torch.rand((len(images), count), device=images.device)
-        drawn = (drawn * others).long().clamp(max=others - 1)
-        return self.order[drawn + own * (drawn >= begin)]
+    def _loss(self, scores: List[Tuple[Tensor, Tensor]], chosen: Tensor,
+              negatives: int) -> Tensor:
+        """Of scores (B, ) of the same image and (B, K) of what was drawn.
 
-    def _loss(self, scores: List[Tensor], images: int) -> Tensor:
-        ratios = [(score / self.temperature).exp() for score in scores]
-        normalisers = self._normalise(ratios, images)
-        negatives = scores[0].shape[1] - 1
-        noise, eps = negatives / images, 1e-7
+        With p = exp(score) / normaliser and n = negatives / images, it is the
+        logarithm of p / (p + n) and of n / (p + n), as sigmoids.
+        """
+        normalisers = self._normalise(scores, chosen, negatives)
+        noise, eps = negatives / len(self.classes), 1e-7
         loss = 0
-        for ratio, normaliser in zip(ratios, normalisers):
-            p = ratio / normaliser
-            positive = (p[:, 0] / (p[:, 0] + noise + eps)).log()
-            negative = (noise / (p[:, 1:] + noise + eps)).log()
-            loss = loss - (positive.sum() + negative.sum()) / len(p)
+        for (same, others), normaliser in zip(scores, normalisers):
+            level = (normaliser * (noise + eps)).log()
+            positive = F.logsigmoid(same - level)
+            others = (others - level).masked_fill(~chosen, -math.inf)
+            negative = (
+                F.softplus(others).sum(1) +
+                negatives * math.log1p(eps / noise))
+            loss = loss + (negative - positive).mean()
         return loss
 
     @torch.no_grad()
-    def _normalise(self, ratios: List[Tensor], images: int) -> Tensor:
+    def _normalise(self, scores: List[Tuple[Tensor, Tensor]], chosen: Tensor,
+                   negatives: int) -> Tensor:
         # Which batch is the first finite one is decided on the device: the
-        # host would have to wait for it.
-        means = torch.stack([ratio.mean() for ratio in ratios])
+        # host would have to wait for an accelerator.
+        known = self.normalisers > 0
+        if known.device.type == 'cpu' and known.all():
+            return self.normalisers
+        sums = [
+            same.exp().sum() + (others.exp() * chosen).sum()
+            for same, others in scores
+        ]
+        means = torch.stack(sums) / (len(chosen) * (negatives + 1))
         all_reduce(means, 'mean')
-        normalisers = torch.where(self.normalisers > 0, self.normalisers,
-                                  means * images)
+        normalisers = torch.where(known, self.normalisers,
+                                  means * len(self.classes))
         finite = normalisers.isfinite().all()
         self.normalisers.copy_(
             torch.where(finite, normalisers, self.normalisers))
@@ -224,36 +235,10 @@ class Contrast(Embeddings):
             kept = memory[images]
             mixed = (
                 self.momentum * kept +
-                (1 - self.momentum) * mean_of_each(images, vectors.to(memory)))
-            memory[images] = torch.where(finite, F.normalize(mixed, dim=1),
+                (1 - self.momentum) * mean_of_each(images, vectors))
+            memory[images] = torch.where(finite,
+                                         F.normalize(mixed, dim=1).to(memory),
                                          kept)
-
-
-# How many values are drawn from a memory at once.
-AT_ONCE = 2**24
-
-
-def _rows(memory: Tensor, chosen: Tensor) -> int:
-    return max(1, AT_ONCE // (chosen.shape[1] * memory.shape[1]))
-
-
-def _scores(vectors: Tensor, memory: Tensor, chosen: Tensor) -> Tensor:
-    """Products of each vector (B, dim) with those of the memory that were
-    chosen for it (B, N); (B, N)."""
-    size = _rows(memory, chosen)
-    return torch.cat([
-        (memory[numbers] @ some.unsqueeze(2).to(memory)).squeeze(2)
-        for some, numbers in zip(vectors.split(size), chosen.split(size))
-    ])
-
-
-def _gradient(of_scores: Tensor, memory: Tensor, chosen: Tensor) -> Tensor:
-    """Of :func:`_scores`, with respect to the vectors."""
-    size = _rows(memory, chosen)
-    return torch.cat([
-        (some.unsqueeze(1) @ memory[numbers]).squeeze(1)
-        for some, numbers in zip(of_scores.split(size), chosen.split(size))
-    ])
 
 
 def mean_of_each(images: Tensor, vectors: Tensor) -> Tensor:

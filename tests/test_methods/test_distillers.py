@@ -366,50 +366,44 @@ def contrast(labels, width=6, dim=8):
     return Contrast(site, dim, torch.tensor(labels), .07, .5)
 
 
-def test_crd_draws_other_classes():
-    labels = torch.tensor([2, 0, 1, 0, 2, 2, 0])
+@pytest.mark.parametrize(
+    'labels',
+    [
+        [2, 0, 1, 0, 2, 2, 0],
+        # Of one class most, so that few are left.
+        [1, 1, 1, 1, 0, 1, 2, 1, 0],
+        [0, 1]
+    ])
+def test_crd_draws_other_classes(labels):
+    labels = torch.tensor(labels)
+    torch.manual_seed(0)
     module = contrast(labels.tolist())
-    images = torch.arange(7)
-    drawn = module._of_other_classes(images, 3000)
-    assert (labels[drawn] != labels[:, None]).all()
+    images = torch.arange(len(labels))
+    drawn, chosen = module._draw(images, 3000)
+    assert len(drawn) < 3 * 3000
+    assert (chosen.sum(1) == 3000).all()
     for i in images:
+        of_image = drawn[chosen[i]]
         others = (labels != labels[i]).nonzero().flatten().tolist()
-        seen, counts = drawn[i].unique(return_counts=True)
+        seen, counts = of_image.unique(return_counts=True)
         assert seen.tolist() == others
         assert (counts / 3000 - 1 / len(others)).abs().max() < .05
 
 
-def test_crd_of_many_images_needs_no_product_with_all(monkeypatch):
-    """The same loss and gradients, by what is drawn alone."""
-    monkeypatch.setattr('mmhkt.methods.crd.AT_ONCE', 100)
-    found = []
-    for many in (1, 10**9):
-        monkeypatch.setattr(Contrast, 'MANY', many)
-        torch.manual_seed(0)
-        module = contrast([0, 1, 2] * 20)
-        vectors = [
-            torch.randn(4, module.child_memory.shape[1], requires_grad=True)
-            for _ in range(2)
-        ]
-        images = torch.tensor([3, 1, 4, 1])
-        torch.manual_seed(1)
-        loss = sum(module.contrast(*vectors, images, 7) for _ in range(2))
-        loss.backward()
-        found.append([
-            loss, *(v.grad for v in vectors), module.child_memory,
-            module.parent_memory
-        ])
-    for one, other in zip(*found):
-        torch.testing.assert_close(one, other)
+def test_crd_draws_little_more_than_it_needs():
+    module = contrast(list(range(1000)) * 3)
+    drawn, chosen = module._draw(torch.arange(64), 16384)
+    assert len(drawn) < 1.01 * 16384 and (chosen.sum(1) == 16384).all()
 
 
 def test_crd_by_hand():
     module = contrast([0, 0, 1, 1])
-    before = module.child_memory.clone(), module.parent_memory.clone()
+    before = module.child_memory.float(), module.parent_memory.float()
     q, z = torch.randn(2, 2, 6)
     images = torch.tensor([1, 2])
     drawn = torch.tensor([[3, 2, 3], [0, 1, 1]])
-    module._of_other_classes = lambda images, count: drawn
+    chosen = torch.eye(2).repeat_interleave(3, dim=1).bool()
+    module._draw = lambda images, count: (drawn.flatten(), chosen)
     loss = module.contrast(*module(q, z), images, 3)
 
     q = F.normalize(module.child(q), dim=1)
@@ -428,8 +422,9 @@ def test_crd_by_hand():
     close(loss, expected / 2, rtol=1e-3)
     for memory, old, vectors in ((module.child_memory, before[0], q),
                                  (module.parent_memory, before[1], z)):
+        memory = memory.float()
         assert torch.equal(memory[[0, 3]], old[[0, 3]])
-        close(memory[images], F.normalize(old[images] + vectors, dim=1))
+        close(memory[images], F.normalize(old[images] + vectors, dim=1), 1e-3)
     # Fixed by the first batch.
     normalisers = module.normalisers.clone()
     module.contrast(*torch.randn(2, 2, 8), images, 3)
@@ -451,7 +446,7 @@ def test_crd_remembers_in_any_order(images):
             expected = old[i]
             if i in images:
                 expected = F.normalize(
-                    old[i] + own[images == i].mean(0), dim=0)
+                    old[i] + own[images == i].mean(0), dim=0).half()
             torch.testing.assert_close(memory[i], expected)
     after = module.child_memory.clone(), module.parent_memory.clone()
     for seed in range(20):
@@ -546,7 +541,7 @@ def test_what_is_remembered_is_the_same_in_all_processes(tmp_path):
     single.contrast(*single(q, z), torch.arange(8) % 5, 16)
     connector(q[:, :, None, None], z[:, :, None, None])
     for name in ('child_memory', 'parent_memory'):
-        close(states[0][name], getattr(single, name), rtol=1e-5)
+        close(states[0][name], getattr(single, name), rtol=1e-3)
     close(states[0]['negative'], connector.negative, rtol=1e-5)
 
 
@@ -619,8 +614,10 @@ def test_mixed_precision(name, dtype):
     assert bool(layers) == any(p.dim() > 1 for p in method.parameters())
     assert set(terms) == {torch.float32, False}
     assert loss.dtype == torch.float32 and loss.isfinite()
-    for state in (*method.parameters(), *method.buffers()):
-        assert state.dtype not in (torch.float16, torch.bfloat16)
+    for key, state in method.state_dict().items():
+        # CRD's memory is half as large, whatever it is trained in.
+        assert 'memory' in key or state.dtype not in (torch.float16,
+                                                      torch.bfloat16)
 
 
 @pytest.mark.parametrize('name', ALL)
