@@ -4,6 +4,7 @@
 Every function takes differences, method minus reference, as an array, and
 knows nothing of runs.
 """
+import gc
 import math
 from dataclasses import dataclass
 from typing import List, Optional, Sequence
@@ -134,7 +135,12 @@ def holm(probabilities: Sequence[Optional[float]]) -> List[Optional[float]]:
     if not probabilities:
         return []
     filled = [1. if p is None else p for p in probabilities]
-    adjusted = multipletests(filled, method='holm')[1]
+    # It collects garbage, for which it looks at all that a report is made of.
+    gc.freeze()
+    try:
+        adjusted = multipletests(filled, method='holm')[1]
+    finally:
+        gc.unfreeze()
     return [
         None if p is None else float(a)
         for p, a in zip(probabilities, adjusted)

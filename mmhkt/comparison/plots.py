@@ -147,11 +147,12 @@ def _draw_curves(summary: dict, curves: dict, late: bool) -> str:
 def _draw_panels(summary: dict, curves: dict) -> List[Tuple[str, str]]:
     """Each method beside the reference, all on one scale."""
     reference, look, panels = summary['reference'], _look(summary), []
+    figure, axes = make_figure(1.6, left=0.42, right=0.12, width=2.5)
     for i, method in enumerate(summary['methods']):
         name = method['name']
         if name not in curves or name == reference:
             continue
-        figure, axes = make_figure(1.6, left=0.42, right=0.12, width=2.5)
+        _empty(axes)
         for which in (reference, name):
             if which in curves:
                 _line_with_band(axes, *curves[which], look[which])
@@ -168,6 +169,7 @@ def _draw_panels(summary: dict, curves: dict) -> List[Tuple[str, str]]:
 def _draw_training(summary: dict) -> List[Tuple[str, List[Tuple[str, str]]]]:
     """What went on inside the methods that log more than the child."""
     drawn = []
+    stages: Dict[float, tuple] = {}
     for i, method in enumerate(summary['methods']):
         groups: Dict[str, dict] = {}
         for name, curve in _training_curves(method).items():
@@ -176,7 +178,7 @@ def _draw_training(summary: dict) -> List[Tuple[str, List[Tuple[str, str]]]]:
             continue
         drawn.append((method['label'], [(group,
                                          _draw_group(f'training-{group}{i}',
-                                                     group, curves))
+                                                     group, curves, stages))
                                         for group, curves in groups.items()]))
     return drawn
 
@@ -200,10 +202,13 @@ def _group(name: str) -> str:
     return name.split('.')[1] if '.' in name else name
 
 
-def _draw_group(key: str, group: str, curves: Dict[str, tuple]) -> str:
-    figure, axes = make_figure(
-        max(1.8,
-            len(curves) * LINE + 0.7), left=0.55, right=1.7)
+def _draw_group(key: str, group: str, curves: Dict[str, tuple],
+                stages: Dict[float, tuple]) -> str:
+    height = max(1.8, len(curves) * LINE + 0.7)
+    if height not in stages:
+        stages[height] = make_figure(height, left=0.55, right=1.7)
+    figure, axes = stages[height]
+    _empty(axes)
     ends = []
     for i, (name, curve) in enumerate(curves.items()):
         look = dict(color=PALETTE[i % len(PALETTE)], linestyle='-')
@@ -397,6 +402,15 @@ def make_figure(height: float,
     return figure, axes
 
 
+def _empty(axes) -> None:
+    """Make room for the next figure of the same measures: to make ticks takes
+    longer than all else."""
+    for artist in [*axes.lines, *axes.collections, *axes.texts]:
+        artist.remove()
+    axes.relim()
+    axes.autoscale()
+
+
 def _line_with_band(axes, steps: np.ndarray, values: np.ndarray,
                     look: dict) -> None:
     axes.plot(steps, values.mean(0), **look)
@@ -464,7 +478,7 @@ def make_svg(figure: Figure, key: str, title: str) -> str:
     """A figure as an element of a page.
 
     Args:
-        figure (Figure): Is not used any more.
+        figure (Figure): As it is to be.
         key (str): Its class, followed by a number where there are several.
         title (str): What it shows, in words.
     """

@@ -1,7 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import csv
 import io
-import json
 import pprint
 import re
 import textwrap
@@ -11,7 +10,7 @@ from typing import List, Sequence
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mmhkt.utils.files import write_text
+from mmhkt.utils.files import json_text, write_text
 from .examples import data_uri
 from .plots import draw
 from .statistics import add_statistics
@@ -36,7 +35,7 @@ def write_report(summary: dict, folder: Path) -> List[Path]:
     """
     summary = add_statistics(summary)
     texts = dict(
-        json=json.dumps(summary, indent=2, ensure_ascii=False) + '\n',
+        json=json_text(summary, lines=4) + '\n',
         csv=render_csv(summary),
         md=render_markdown(summary),
         tex=render_latex(summary),

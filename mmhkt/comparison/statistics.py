@@ -230,10 +230,10 @@ def _by_hash(hashes: Dict[str, Optional[str]]) -> Dict[str, List[str]]:
 
 def _finite(node):
     """A deep copy in which NaN and infinity, which JSON lacks, are None."""
-    if isinstance(node, dict):
-        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, float):  # first, since most are
+        return node if math.isfinite(node) else None
     if isinstance(node, (list, tuple)):
         return [_finite(value) for value in node]
-    if isinstance(node, float) and not math.isfinite(node):
-        return None
+    if isinstance(node, dict):
+        return {key: _finite(value) for key, value in node.items()}
     return node

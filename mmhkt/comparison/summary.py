@@ -138,9 +138,39 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
             or 'its weights or its last score are not finite').get(state),
         skipped=record.get('skipped', 0),
         initial_weights=record.get('initial_weights'),
-        batches=record.get('batches', {}),
-        training=record.get('training', {}),
+        batches=_thinned_batches(record),
+        training={
+            name: _thinned(curve)
+            for name, curve in record.get('training', {}).items()
+        },
         peak_memory=record.get('peak_memory'))
+
+
+# Of a run's batches, and of a curve that is only drawn; the record has all.
+BATCHES, POINTS = 8, 60
+
+
+def _thinned_batches(record: dict) -> Dict[str, str]:
+    """After some iterations, the same in all runs, and the last.
+
+    A hash is of all batches before it, so that none is left unseen.
+    """
+    batches = record.get('batches', {})
+    iterations = sorted(map(int, batches))
+    if not iterations:
+        return {}
+    stride = iterations[0] * max(
+        1,
+        record.get('max_iters', 1) // (BATCHES * iterations[0]))
+    return {
+        str(i): batches[str(i)]
+        for i in iterations if i % stride == 0 or i == iterations[-1]
+    }
+
+
+def _thinned(curve: List[list]) -> List[list]:
+    stride = -(-len(curve) // POINTS)
+    return curve[::-stride][::-1] if stride else []
 
 
 def _add_costs(plan: Plan, methods: List[dict], records: Dict[str, dict],

@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import json
 import time
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -13,12 +12,13 @@ from mmengine.runner import IterBasedTrainLoop
 
 from mmhkt.evaluation import IMAGES, image_scores
 from mmhkt.registry import HOOKS
-from mmhkt.utils.files import read_json, write_text
+from mmhkt.utils.checkpoint import not_finite
+from mmhkt.utils.files import json_text, read_json, write_text
 from mmhkt.utils.hashing import hash_of_batch, hash_of_weights, unwrapped
 from .common import hereditary
 from .setup import setup_of
 
-# How often the file is written between two validations, in seconds.
+# How often the file is written at most, in seconds: it grows with each epoch.
 INTERVAL = 5
 
 
@@ -49,13 +49,14 @@ class RecordHook(Hook):
         """Note the initial weights, or what was noted before resuming."""
         self._path = Path(runner.work_dir, 'record.json')
         self._finished, self._finite = False, True
+        self._written = time.monotonic()
         self._setup = setup_of(runner)
         self._diverged: Optional[str] = None
-        self._validations: Dict[str, Dict[str, float]] = {}
         new = dict(
             initial_weights=None,
             parent_weights=None,
             batches={},
+            validations={},
             chain='',
             peak_memory=0)
         if runner.iter == 0:
@@ -93,12 +94,7 @@ class RecordHook(Hook):
                          data_batch: Any = None,
                          outputs: Optional[dict] = None) -> None:
         """Write now and then, for whoever watches."""
-        if time.monotonic() - self._written > INTERVAL:
-            self._write(runner, runner.iter + 1)
-
-    def after_train_epoch(self, runner) -> None:
-        """Write."""
-        self._write(runner, runner.iter)
+        self._write_at_times(runner, runner.iter + 1)
 
     def after_val_iter(self,
                        runner,
@@ -121,19 +117,17 @@ class RecordHook(Hook):
         if self._path is None:  # a validation without training
             return
         scalars = runner.message_hub.log_scalars
-        self._validations[str(_step(runner))] = {
+        self._seen['validations'][str(_step(runner))] = {
             name: float(scalars[f'val/{name}'].current())
             for name in metrics or () if f'val/{name}' in scalars
         }
-        self._write(runner, runner.iter)
+        self._write_at_times(runner, runner.iter)
 
     def after_train(self, runner) -> None:
         """Note that the run is complete, and whether its weights can be
         used."""
-        self._finite = all(
-            bool(value.isfinite().all())
-            for value in unwrapped(runner.model).state_dict().values()
-            if value.is_floating_point())
+        child = unwrapped(runner.model)
+        self._finite = not not_finite(child, child.state_dict())
         self._finished = True
         self._write(runner, runner.iter)
 
@@ -144,13 +138,13 @@ class RecordHook(Hook):
 
     def _catch_up(self, runner) -> None:
         loop, done = runner.train_loop, _step(runner)
+        validations = self._seen['validations']
         if self._path.is_file():
-            noted = read_json(self._path).get('validations', {})
-            self._validations = {
-                step: scores
-                for step, scores in noted.items() if int(step) <= done
-            }
-        if runner.val_loop is None or str(done) in self._validations:
+            validations.update((step, scores)
+                               for step, scores in read_json(self._path).get(
+                                   'validations', {}).items()
+                               if int(step) <= done)
+        if runner.val_loop is None or str(done) in validations:
             return
         # A checkpoint is written before the validation that belongs to it: a
         # run that was killed in between would never have that score.
@@ -163,6 +157,10 @@ class RecordHook(Hook):
     def _note_peak_memory(self, *_) -> None:
         self._seen['peak_memory'] = max(self._seen['peak_memory'],
                                         _peak_memory())
+
+    def _write_at_times(self, runner, done: int) -> None:
+        if time.monotonic() - self._written > INTERVAL:
+            self._write(runner, done)
 
     @master_only
     def _write(self, runner, done: int) -> None:
@@ -179,7 +177,7 @@ class RecordHook(Hook):
             initial_weights=self._seen['initial_weights'],
             parent_weights=self._seen['parent_weights'],
             batches=self._seen['batches'],
-            validations=self._validations,
+            validations=self._seen['validations'],
             training=runner.message_hub.runtime_info.get('training', {}),
             parent_scores=runner.message_hub.runtime_info.get('parent_scores'),
             unit='iter' if _by_iter(runner.train_loop) else 'epoch',
@@ -190,7 +188,7 @@ class RecordHook(Hook):
             parameters=_count(unwrapped(runner.model).parameters()),
             extra_parameters=_count(extra),
             setup=self._setup)
-        write_text(self._path, json.dumps(record, indent=1))
+        write_text(self._path, json_text(record, lines=2) + '\n')
 
 
 def _by_iter(loop) -> bool:

@@ -53,6 +53,27 @@ def write_text(path: Union[str, Path],
         partial.write_text(text, encoding='utf-8')
 
 
+def json_text(node: Any, lines: int, indent: str = '') -> str:
+    """JSON to read and to compare: what is nested deeply is one line.
+
+    Args:
+        node (Any): The content.
+        lines (int): How many levels have a line for each item.
+        indent (str): Before each line but the first.
+    """
+    if not lines or not node or not isinstance(node, (dict, list, tuple)):
+        return json.dumps(node, ensure_ascii=False)
+    inner = f'{indent}  '
+    is_dict = isinstance(node, dict)
+    items = [
+        (f'{json.dumps(str(item), ensure_ascii=False)}: ' if is_dict else '') +
+        json_text(node[item] if is_dict else item, lines - 1, inner)
+        for item in node
+    ]
+    begin, end = '{}' if is_dict else '[]'
+    return f'{begin}\n{inner}' + f',\n{inner}'.join(items) + f'\n{indent}{end}'
+
+
 def _sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     with suppress(OSError):  # not every file system can

@@ -1,5 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import copy
 import json
+import math
 import uuid
 
 import pytest
@@ -9,10 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmpretrain.models import SwinTransformer
 from torch.utils.data import DataLoader
 
 from mmhkt.comparison.records import state_of
 from mmhkt.evaluation import ImageScores
+from mmhkt.utils.checkpoint import not_finite
 
 
 class Kill(Exception):
@@ -103,6 +107,37 @@ def test_what_is_recorded(whole):
     assert setup['processor'] and setup['device'] == 'CPU'
 
 
+def test_masks_of_attention_are_no_divergence(tmp_path):
+    """A Swin child, whose masks are buffers with infinities."""
+    cfg = config(tmp_path, 'mmhkt.Alone', **{'train_cfg.max_epochs': 1})
+    cfg.model.backbone = dict(
+        type=MaskedSwin,
+        arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+        img_size=32,
+        patch_size=2,
+        window_size=4,
+        pad_small_map=True)
+    cfg.model.head.in_channels = 64
+    runner = run(cfg)
+    mask = read(tmp_path / 'child.pth')['state_dict']['backbone.mask']
+    assert mask[0, 1] == -math.inf
+    noted = record(tmp_path)
+    assert noted['finite'] and state_of(tmp_path, noted) == 'finished'
+    # But a NaN is one, and an infinity in what is learned.
+    for name, value in (('mask', math.nan), ('norm3.bias', math.inf)):
+        child = copy.deepcopy(runner.model)
+        child.backbone.state_dict()[name].view(-1)[0] = value
+        assert not_finite(child, child.state_dict()) == [f'backbone.{name}']
+
+
+class MaskedSwin(SwinTransformer):
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        mask = torch.full((4, 4), -math.inf).triu(1)
+        self.register_buffer('mask', mask)
+
+
 def test_what_each_image_contributed(whole):
     folder, _, noted = whole
     kept = ImageScores.load(folder / 'images.npz')
@@ -145,7 +180,9 @@ def test_cut_off_and_resumed_records_the_same(tmp_path, whole, kill):
     assert lasting(record(tmp_path)) == lasting(whole[2])
 
 
-def test_what_lies_after_the_checkpoint_is_recorded_anew(tmp_path, whole):
+def test_what_lies_after_the_checkpoint_is_recorded_anew(
+        tmp_path, whole, monkeypatch):
+    monkeypatch.setattr('mmhkt.hooks.record_hook.INTERVAL', 0)  # written often
     options = {'train_cfg.max_epochs': 3}
     cfg = config(tmp_path, kill=('iter', 10), **options)
     cfg.default_hooks.checkpoint.update(save_best=None, interval=10)
@@ -159,6 +196,15 @@ def test_what_lies_after_the_checkpoint_is_recorded_anew(tmp_path, whole):
             }})))
     run(config(tmp_path, resume=True, **options))
     assert lasting(record(tmp_path)) == lasting(whole[2])
+
+
+def test_a_record_is_not_written_at_each_epoch(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr('mmhkt.hooks.record_hook.write_text',
+                        lambda path, text: written.append(text))
+    run(config(tmp_path, **{'train_cfg.max_epochs': 9}))
+    assert len(written) <= 4  # at the beginning, at the end, and after 5 s
+    assert len(json.loads(written[-1])['validations']) == 9
 
 
 def test_curves_of_training(whole):
