@@ -7,9 +7,11 @@ are those of :class:`mmhkt.hooks.TransferHook`.
 """
 from contextlib import ExitStack
 from io import StringIO
-from typing import Callable, Dict, List, Optional, Sequence, Union, cast
+from typing import (Annotated, Callable, Dict, List, Optional, Sequence, Union,
+                    cast)
 
 import torch
+from annotated_types import MinLen
 from mmengine.config import Config
 from rich.console import Console
 from torch import Tensor, nn
@@ -22,19 +24,23 @@ from mmhkt.models.build import as_network, from_zoo, is_zoo_name
 from mmhkt.models.parent import normalisation_of
 from mmhkt.runner.inheritance_runner import build_methods
 from mmhkt.utils.config import load_config
+from mmhkt.utils.settings import (Count, Name, NotNegative, Positive,
+                                  SettingError, check)
 
 Network = Union[str, dict, Config, nn.Module]
-Method = Union[str, dict, Sequence[Union[str, dict]]]
+Method = Union[Name, dict, Annotated[Sequence[Union[Name, dict]], MinLen(1)]]
+Channels = Annotated[Sequence[NotNegative], MinLen(1)]
+Deviations = Annotated[Sequence[Positive], MinLen(1)]
 
 
 def inherit(child: Network,
             parent: Union[Network, Parent, None],
             images: Tensor,
             method: Method = 'mmhkt.HKT',
-            steps: Optional[int] = None,
+            steps: Optional[Count] = None,
             loss: Optional[Callable[[Tensor, Tensor], Tensor]] = None,
-            mean: Optional[Sequence[float]] = None,
-            std: Optional[Sequence[float]] = None) -> 'InheritedLoss':
+            mean: Optional[Channels] = None,
+            std: Optional[Deviations] = None) -> 'InheritedLoss':
     """Join a child with its parent: the loss to train the child with.
 
     Args:
@@ -69,6 +75,14 @@ def inherit(child: Network,
             is unknown, or ``steps``, ``mean`` and ``std`` are missing where
             they are needed.
     """
+    check(
+        inherit,
+        dict(method=method, steps=steps, loss=loss, mean=mean, std=std),
+        'mmhkt.inherit',
+        partial=True)
+    if (mean is None) != (std is None):
+        raise SettingError('mmhkt.inherit: mean and std belong together, but '
+                           f'got mean={mean!r}, std={std!r}.')
     cfg, network = _network_of(child, loss, mean, std)
     methods = build_methods(_dicts(method))
     elder = None

@@ -1,10 +1,54 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What several commands share: arguments, and how their work begins."""
-from argparse import ArgumentParser, Namespace
+import re
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from importlib import import_module
-from typing import Optional
+from typing import Any, Callable, NoReturn, Optional
 
 from mmengine.config import DictAction
+
+
+class Parser(ArgumentParser):
+    """Ends with one line where the arguments are wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.match(r'unrecognized arguments: (-[^ =]+)', message)
+        if unknown is not None:
+            # Here, because it imports torch.
+            from mmhkt.utils import nearest
+            known = [o for a in self._actions for o in a.option_strings]
+            message = f'there is no {unknown[1]}; {nearest(unknown[1], known)}'
+        self.exit(
+            2, f'mmhkt: {" ".join(message.split())} (`{self.prog} --help` '
+            'says more)\n')
+
+
+def setting(kind: str) -> Callable[[str], Any]:
+    """The ``type`` of an option: a number, checked as settings are.
+
+    Args:
+        kind (str): Name of an annotation in :mod:`mmhkt.utils.settings`.
+    """
+
+    def convert(text: str) -> Any:
+        # Here, because it imports torch.
+        from mmhkt.utils import settings
+        annotation = getattr(settings, kind)
+        for number in (int, float):
+            try:
+                value: Any = number(text)
+                break
+            except ValueError:
+                value = text
+        try:
+            settings.check_value('it', annotation, value)
+        except settings.SettingError:
+            raise ArgumentTypeError(
+                f'must be {settings.described(annotation)}, but got '
+                f'{settings.shown(text)}') from None
+        return value
+
+    return convert
 
 
 def add_cfg_options(parser: ArgumentParser, help: str = 'as in train') -> None:
@@ -37,7 +81,8 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         default='none',
         help='what starts the processes of a distributed run')
     # Which of the two spellings a launcher passes depends on torch's version.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=setting('Number'), default=0)
 
 
 def hand_over(args: Namespace, module: str) -> Optional[int]:

@@ -8,20 +8,26 @@ Prints the medians and what they come to in relation to each other.
 """
 import argparse
 
-from .arguments import add_cfg_options, hand_over
+from .arguments import Parser, add_cfg_options, hand_over, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         'config', help='path of a config with a method or a comparison')
     parser.add_argument(
-        '--iters', type=int, default=20, help='timed rounds (default 20)')
+        '--iters',
+        type=setting('Count'),
+        default=20,
+        help='timed rounds (default 20)')
     parser.add_argument(
-        '--warmup', type=int, default=3, help='untimed rounds (default 3)')
+        '--warmup',
+        type=setting('Number'),
+        default=3,
+        help='untimed rounds (default 3)')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--json', help='write the figures to this file too')
     add_cfg_options(parser)

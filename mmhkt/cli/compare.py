@@ -9,12 +9,12 @@ import argparse
 
 from mmengine.config import DictAction
 
-from .arguments import add_cfg_options, hand_over
+from .arguments import Parser, add_cfg_options, hand_over, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -27,7 +27,10 @@ def parse_args(argv=None):
         help='where everything goes; default: work_dirs/ and the name of the '
         'config')
     parser.add_argument(
-        '--seeds', type=int, nargs='+', help="in place of the config's")
+        '--seeds',
+        type=setting('Seed'),
+        nargs='+',
+        help="in place of the config's")
     parser.add_argument(
         '--methods',
         nargs='+',
@@ -35,7 +38,7 @@ def parse_args(argv=None):
         help='only these; the reference always stays')
     parser.add_argument(
         '--jobs',
-        type=int,
+        type=setting('Count'),
         help='how many runs at once; default: one a GPU of --gpus, else 1')
     parser.add_argument(
         '--gpus', nargs='+', default=[], help='numbers of the GPUs to use')
@@ -61,8 +64,6 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.jobs is None:
         args.jobs = len(args.gpus) or 1
-    if args.jobs < 1:
-        parser.error('--jobs must be 1 or more')
     return args
 
 

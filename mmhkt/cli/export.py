@@ -9,12 +9,12 @@ the weights are loaded strictly into the network that this config builds.
 """
 import argparse
 
-from .arguments import hand_over
+from .arguments import Parser, hand_over, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='A run with EMAHook needs no flag: mmengine writes the '
@@ -29,7 +29,7 @@ def parse_args(argv=None):
     parser.add_argument(
         '--shape',
         nargs=2,
-        type=int,
+        type=setting('Count'),
         metavar=('H', 'W'),
         help='for .onnx: size of random images to trace and check with. '
         'Defaults to the first images of the test set')

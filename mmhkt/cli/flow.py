@@ -7,7 +7,7 @@ the direction, saturation the speed.
 import argparse
 from pathlib import Path
 
-from .arguments import add_cfg_options, hand_over
+from .arguments import Parser, add_cfg_options, hand_over, setting
 from .one_line import in_one_line
 
 CODECS = {'.mp4': 'mp4v', '.mov': 'mp4v', '.mkv': 'mp4v', '.avi': 'MJPG'}
@@ -15,7 +15,7 @@ PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -36,7 +36,7 @@ def parse_args(argv=None):
         'pictures, default flow.mp4')
     parser.add_argument(
         '--scale',
-        type=float,
+        type=setting('Positive'),
         help='the speed of full saturation in pixels a frame; default: the '
         'largest, for a video the largest up to then')
     parser.add_argument(
@@ -48,8 +48,6 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if len(args.inputs) > 2:
         parser.error('give two images or one video')
-    if args.scale is not None and args.scale <= 0:
-        parser.error('--scale must be above 0')
     is_pair = len(args.inputs) == 2
     if is_pair and args.warm_start:
         parser.error('--warm-start is for videos')

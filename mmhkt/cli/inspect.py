@@ -7,12 +7,12 @@ images won and lost, calibration. On the validation images of the config.
 """
 import argparse
 
-from .arguments import add_cfg_options, hand_over
+from .arguments import Parser, add_cfg_options, hand_over, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a run that has a parent')
@@ -20,10 +20,12 @@ def parse_args(argv=None):
     parser.add_argument(
         '--alone', metavar='CKPT', help='of the same child, trained alone')
     parser.add_argument(
-        '--images', type=int, help='how many; default: all of the set')
+        '--images',
+        type=setting('Count'),
+        help='how many; default: all of the set')
     parser.add_argument(
         '--samples',
-        type=int,
+        type=setting('Number'),
         default=3,
         help='how many images won, and how many lost, to show where the '
         'networks look in; needs --alone; default: 3')

@@ -4,19 +4,18 @@
 The table is the one that training begins with: sites, shapes, adapters, what
 is learned in training only. Nothing is trained.
 """
-import argparse
 
-from .arguments import add_cfg_options, hand_over
+from .arguments import Parser, add_cfg_options, hand_over, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = Parser(description=__doc__.partition('\n')[0])
     parser.add_argument('config', help='path of a config with a method')
     parser.add_argument(
         '--shape',
         nargs=2,
-        type=int,
+        type=setting('Count'),
         metavar=('H', 'W'),
         help='size of a random image to look at the networks with. Defaults '
         'to the first image of the training set, which has to be there then')
@@ -26,10 +25,7 @@ def parse_args(argv=None):
         help='give the parent random weights: the table can then be seen '
         'before there is a checkpoint')
     add_cfg_options(parser)
-    args = parser.parse_args(argv)
-    if args.shape is not None and min(args.shape) < 1:
-        parser.error('--shape wants a height and a width of 1 or more')
-    return args
+    return parser.parse_args(argv)
 
 
 @in_one_line

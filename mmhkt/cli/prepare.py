@@ -6,11 +6,12 @@ from importlib import import_module
 from pathlib import Path
 
 from mmhkt.prepare import RECIPES
+from .arguments import Parser
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='what can be made:\n' +

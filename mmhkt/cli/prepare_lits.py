@@ -24,12 +24,12 @@ import argparse
 import os
 from pathlib import Path
 
-from .arguments import hand_over
+from .arguments import Parser, hand_over, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, help='folder of the volumes')
@@ -37,13 +37,13 @@ def parse_args(argv=None):
     parser.add_argument(
         '--window',
         nargs=2,
-        type=float,
+        type=setting('Finite'),
         default=(-200., 250.),
         metavar=('LOW', 'HIGH'),
         help='HU that become black and white. Defaults to -200 250')
     parser.add_argument(
         '--spacing',
-        type=float,
+        type=setting('Positive'),
         metavar='MM',
         help='resample slices to pixels of this size. Defaults to leaving '
         'them as they are')
@@ -54,31 +54,30 @@ def parse_args(argv=None):
         'affine says')
     parser.add_argument(
         '--val',
-        type=float,
+        type=setting('BelowOne'),
         default=0.15,
         help='share of the patients for validation. Defaults to 0.15')
     parser.add_argument(
         '--test',
-        type=float,
+        type=setting('BelowOne'),
         default=0.15,
         help='share of the patients for testing. Defaults to 0.15')
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the split. Defaults to 0')
+        '--seed',
+        type=setting('Seed'),
+        default=0,
+        help='of the split. Defaults to 0')
     parser.add_argument(
         '--workers',
-        type=int,
+        type=setting('Count'),
         default=os.cpu_count(),
         help='processes; each needs up to 3 GB. Defaults to one a core')
     args = parser.parse_args(argv)
     if not args.window[0] < args.window[1]:
         parser.error('--window wants the lower value first')
-    if args.spacing is not None and not args.spacing > 0:
-        parser.error('--spacing wants a size above 0')
-    if min(args.val, args.test) < 0 or args.val + args.test >= 1:
+    if args.val + args.test >= 1:
         parser.error('--val and --test want shares that leave some patients '
                      'to train with')
-    if args.workers < 1:
-        parser.error('--workers wants 1 or more')
     return args
 
 

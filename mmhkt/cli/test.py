@@ -1,15 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Test a checkpoint of a child, or of any OpenMMLab config."""
-import argparse
 import os
 import os.path as osp
 
-from .arguments import add_common_arguments
+from .arguments import Parser, add_common_arguments, setting
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Test (and evaluate) a model')
+    parser = Parser(description='Test (and evaluate) a model')
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='path of the checkpoint')
     parser.add_argument('--work-dir', help='where logs and metrics go')
@@ -24,10 +23,13 @@ def parse_args(argv=None):
     parser.add_argument(
         '--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
-        '--interval', type=int, default=1, help='draw every so many samples')
+        '--interval',
+        type=setting('Count'),
+        default=1,
+        help='draw every so many samples')
     parser.add_argument(
         '--wait-time',
-        type=float,
+        type=setting('NotNegative'),
         default=2,
         help='seconds that each window stays')
     parser.add_argument(

@@ -1,14 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Train a model: a child with its parent, or any OpenMMLab config."""
-import argparse
 import os
 
-from .arguments import add_common_arguments
+from .arguments import Parser, add_common_arguments
 from .one_line import in_one_line
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Train a model')
+    parser = Parser(description='Train a model')
     parser.add_argument('config', help='path of the config')
     parser.add_argument('--work-dir', help='where logs and checkpoints go')
     parser.add_argument(

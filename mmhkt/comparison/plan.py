@@ -2,14 +2,15 @@
 """What is to be compared, checked before anything is started."""
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, List, Literal, Optional, Sequence, Union
+from typing import Annotated, List, Literal, Optional, Sequence, Union
 
+from annotated_types import MinLen
 from mmengine.config import Config
 
 from mmhkt.utils import one_of
 from mmhkt.utils.config import ConfigError, load_config, require, set_amp
-from mmhkt.utils.settings import (Many, Name, Number, Positive, SettingError,
-                                  check, settings_of)
+from mmhkt.utils.settings import (Described, Many, Name, Number, Positive,
+                                  Seed, SettingError, check, settings_of)
 from .budgets import steps_of
 from .entries import (ALONE, PARENT, RUNNER, Entry, check_comparable,
                       entries_of_configs, entries_of_methods, is_alone)
@@ -183,8 +184,14 @@ def make_plan(paths: Sequence[str],
         equal_cost=settings['equal_cost'])
 
 
-def comparison_fields(methods: Any = None,
-                      seeds: Union[int, Many] = (0, ),
+Methods = Union[Annotated[Many, MinLen(1)], Annotated[dict, MinLen(1)],
+                Literal['all']]
+Budget = Annotated[Union[Positive, Name], Described("0.5, '24 epochs'")]
+
+
+def comparison_fields(methods: Optional[Methods] = None,
+                      seeds: Union[Seed, Annotated[Sequence[Seed],
+                                                   MinLen(1)]] = (0, ),
                       reference: Optional[Name] = None,
                       metric: Optional[Name] = None,
                       rule: Optional[Literal['greater', 'less']] = None,
@@ -192,7 +199,8 @@ def comparison_fields(methods: Any = None,
                       examples: Number = 4,
                       margin: Optional[Positive] = None,
                       score_parent: bool = True,
-                      budgets: Any = None,
+                      budgets: Optional[Annotated[Sequence[Budget],
+                                                  MinLen(1)]] = None,
                       equal_cost: bool = False) -> None:
     """The settings of a comparison."""
 
@@ -233,11 +241,6 @@ def _restrict(entries: Sequence[Entry], names: Optional[Sequence[str]],
 
 def _seeds(seeds) -> List[int]:
     seeds = list(seeds) if isinstance(seeds, (list, tuple)) else [seeds]
-    for seed in seeds:
-        if not isinstance(seed, int) or isinstance(
-                seed, bool) or not 0 <= seed < 2**32:
-            raise ConfigError(f'comparison: {seed!r} is no seed; seeds are '
-                              'integers from 0 to 4294967295')
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f'comparison: seeds {seeds} are '
                           f'{"not all different" if seeds else "missing"}')
@@ -247,9 +250,6 @@ def _seeds(seeds) -> List[int]:
 def _budgets(budgets, entries: Sequence[Entry]) -> tuple:
     if budgets is None:
         return ()
-    if not isinstance(budgets, (list, tuple)) or not budgets:
-        raise ConfigError(f'comparison: budgets={budgets!r} is no list of '
-                          'lengths of training')
     lengths = [[steps_of(budget, entry.cfg) for budget in budgets]
                for entry in entries]
     if len(set(lengths[0])) < len(lengths[0]):

@@ -34,12 +34,14 @@ class Described:
 
 
 # The ranges that settings have; a plain `float` is any finite number.
+Finite = float
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 Number = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**32)]
 Name = Annotated[str, MinLen(1)]
 # Not a text, which is a sequence too.
 Many = Annotated[Union[List[Any], Tuple[Any, ...]], Described('a list')]
@@ -286,8 +288,10 @@ def _is_key(part: Any, value: Any) -> bool:
 def _choices(kind: Any) -> List[str]:
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
-    if get_origin(kind) in (Union, Annotated):
-        return [c for part in get_args(kind) for c in _choices(part)]
+    if get_origin(kind) is Union:
+        parts = [_choices(p) for p in get_args(kind) if p is not type(None)]
+        # Not where there is more than words to choose from.
+        return [c for part in parts for c in part] if all(parts) else []
     return []
 
 
@@ -321,7 +325,7 @@ def described(kind: Any) -> str:
     if origin is Annotated:
         for mark in parts[1:]:
             if isinstance(mark, Described):
-                return mark.text
+                return mark.text + _range(parts[1:])
         return described(parts[0]) + _range(parts[1:])
     if origin is Literal:
         return ' or '.join(repr(choice) for choice in parts)
@@ -340,13 +344,13 @@ def _range(marks: Sequence[Any]) -> str:
     words = []
     for mark in marks:
         if isinstance(mark, Gt):
-            words.append(f'above {mark.gt:g}')
+            words.append(f'above {mark.gt}')
         elif isinstance(mark, Ge):
-            words.append(f'from {mark.ge:g} on')
+            words.append(f'from {mark.ge} on')
         elif isinstance(mark, Lt):
-            words.append(f'below {mark.lt:g}')
+            words.append(f'below {mark.lt}')
         elif isinstance(mark, Le):
-            words.append(f'up to {mark.le:g}')
+            words.append(f'up to {mark.le}')
         elif isinstance(mark, MinLen):
             words.append('that is not empty')
     return ' ' + ' and '.join(words) if words else ''

@@ -1,8 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import sys
-from importlib import import_module
 
 import pytest
+from cli_helpers import NOWHERE, module_of
 from helpers import CONFIGS, digits_config
 from helpers import dump as dump_config
 from helpers import tool
@@ -54,27 +54,12 @@ def test_a_tool_ends_with_the_line(monkeypatch, flag):
     assert text.startswith('mmhkt: The thing') != flag and '\n' not in text
 
 
-# Each with something that is not there.
-NOWHERE = {
-    'prepare': ['kitti', '--source', 'nowhere'],
-    'prepare-lits': ['nowhere', 'out'],
-    'pair': ['no.py'],
-    'train': ['no.py'],
-    'test': ['no.py', 'no.pth'],
-    'compare': ['no.py'],
-    'inspect': ['no.py', 'no.pth'],
-    'benchmark': ['no.py'],
-    'export': ['no.pth', 'out.pth'],
-    'flow': ['no.png', 'no.jpg', '--config', 'no.py'],
-}
-
-
 @pytest.mark.parametrize('command', NOWHERE)
 def test_all_commands_end_in_the_same_way(command, tmp_path, monkeypatch):
     if command == 'prepare-lits':
         pytest.importorskip('nibabel')
     monkeypatch.chdir(tmp_path)
-    main = import_module(f'mmhkt.cli.{command.replace("-", "_")}').main
+    main = module_of(command).main
     with pytest.raises(SystemExit) as end:
         main(list(NOWHERE[command]))
     text = str(end.value)

@@ -97,7 +97,7 @@ def test_says_what_is_wrong_in_one_line(printed, monkeypatch):
 def test_shape_is_a_size(capsys):
     with pytest.raises(SystemExit):
         command.parse_args(['a.py', '--shape', '0', '8'])
-    assert '--shape wants' in capsys.readouterr().err
+    assert '--shape: must be a whole number' in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -12,8 +12,10 @@ from mmengine.config import Config
 import mmhkt.hooks  # noqa: F401  fills the registry
 import mmhkt.methods  # noqa: F401
 import mmhkt.registry
-from mmhkt.hooks import Schedule
+from mmhkt.api import inherit
+from mmhkt.comparison.plan import comparison_fields
 from mmhkt.inheritance import GeneticAttention
+from mmhkt.methods import Schedule
 from mmhkt.models import Parent
 from mmhkt.models.tasks import TASKS
 from mmhkt.registry import HOOKS, METHODS
@@ -30,7 +32,8 @@ KINDS = {
     kind.__name__: kind
     for kind in [
         *METHODS.module_dict.values(), *HOOKS.module_dict.values(), *TASKS,
-        Parent, Schedule, GeneticAttention, run_settings
+        Parent, Schedule, GeneticAttention, run_settings, comparison_fields,
+        inherit
     ] if kind.__module__.startswith('mmhkt')
 }
 WRONG = {
@@ -51,6 +54,8 @@ WRONG = {
     'a dict': dict(a=1),
     'an object': object(),
 }
+# What is no setting: objects of torch, or configs of whole networks.
+NETWORKS = ('network', 'child', 'parent', 'images')
 # What each kind of setting rightly takes of those, by its description.
 RIGHT = {
     'True or False': {'true'},
@@ -72,6 +77,18 @@ RIGHT = {
     'a list': {'an empty list', 'a list', 'a long list'},
     "dict(mode='gate', ...)": {'an empty dict'},
     '2 of a whole number from 1 on': set(),
+    'a whole number from 0 on and below 4294967296': {'zero'},
+    'a list of a whole number from 0 on and below 4294967296 that is not '
+    'empty': {'a list', 'a long list'},
+    "a list of 0.5, '24 epochs' that is not empty": {'a list'},
+    'a list that is not empty': {'a list', 'a long list'},
+    'a dict that is not empty': {'a dict'},
+    "'all'": set(),
+    'a list of a string that is not empty': set(),
+    'a list of a number from 0 on that is not empty':
+    {'a list', 'a long list'},
+    'a list of a number above 0 that is not empty': {'a list'},
+    'Callable': set(),
     'Config': set(),
     'Module': set(),
     'None': {'None'},
@@ -93,7 +110,7 @@ def rightly_taken(kind) -> set:
 def test_no_wrong_setting_is_taken(name):
     """And what is said names the setting, its value and what it can be."""
     for setting in settings_of(KINDS[name]).values():
-        if setting.foreign or setting.name == 'network':
+        if setting.foreign or setting.name in NETWORKS:
             continue
         assert setting.kind is not Any, setting.name
         taken = set()
