@@ -2,7 +2,7 @@
 # make demo-seg  the same for segmentation, of the MNI152 brain template
 # make test      run the tests, in two processes of one thread each (JOBS=2)
 # make fuzz      try a thousand times as many inputs as the tests do
-# make faults    kill trainings, comparisons, exports and conversions, 200 times
+# make faults    kill trainings, comparisons, exports and conversions, 300 times
 # make fresh     install from the registry anew, and type what README and docs say
 # make env       only create the virtual environment that all use
 # make lint      check style and types
@@ -39,7 +39,7 @@ test: env
 	    --durations=10 $(ARGS)
 
 fuzz: env
-	MMHKT_FUZZ=fuzz OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_properties \
+	MMHKT_FUZZ=25000 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_properties \
 	    --hypothesis-show-statistics $(ARGS)
 
 faults: env

@@ -16,6 +16,7 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from sync_helpers import no_sync
 from test_methods.test_all_methods import ALL, OF_FLOW
 
+from mmhkt.comparison.records import state_of as state_of_run
 from mmhkt.models.watch import Diverged, Watch
 from mmhkt.registry import RUNNERS
 from mmhkt.runner import AutocastOptimWrapper
@@ -181,9 +182,13 @@ class Poison(Hook):
         self.bad = bad
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        child = runner.inheritance.child
-        child.head.fc.bias.data.fill_(math.nan if runner.iter +
-                                      1 in self.bad else 0.)
+        # The last of its biases: of a classifier's head, or of a flow's.
+        bias = [
+            value
+            for name, value in runner.inheritance.child.named_parameters()
+            if name.endswith('bias')
+        ][-1]
+        bias.data.fill_(math.nan if runner.iter + 1 in self.bad else 0.)
 
 
 def bad_run(folder, bad, **options):
@@ -204,20 +209,20 @@ def test_a_run_with_a_bad_step_goes_on_and_says_so(tmp_path):
     assert (tmp_path / 'child.pth').exists()
 
 
-@pytest.mark.parametrize(
-    'options',
-    [
-        # Stopped on its way, and a run that is shorter than the patience.
-        {
-            'default_hooks.divergence.patience': 3
-        },
-        {}
-    ])
-def test_a_run_of_bad_steps_never_counts_as_finished(tmp_path, options):
-    runner, record = bad_run(tmp_path, range(100), **options)
-    with pytest.raises(Diverged, match='3 steps' if options else '8 steps'):
-        runner.train()
-    assert not record()['finished'] and 'diverged' in record()['diverged']
+@pytest.mark.parametrize('method', [*ALL, None])
+def test_a_run_of_bad_steps_never_counts_as_finished(tmp_path, method):
+    """Stopped on its way, or at the end if it is shorter than the patience."""
+    options = {'default_hooks.divergence.patience': 3} if method else {}
+    cfg = config_of(tmp_path, method or 'mmhkt.HKT', **options)
+    cfg.custom_hooks = [
+        dict(type=Poison, bad=range(100)),
+        dict(type='mmhkt.RecordHook')
+    ]
+    with pytest.raises(Diverged, match='3 steps' if method else '8 steps'):
+        RUNNERS.build(cfg).train()
+    record = json.loads((tmp_path / 'record.json').read_text())
+    assert not record['finished'] and 'diverged' in record['diverged']
+    assert state_of_run(tmp_path) == 'diverged'
     assert not (tmp_path / 'child.pth').exists()
 
 

@@ -7,11 +7,14 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 from fault_helpers import Child, killed_again_and_again
+from forking import forking
 from helpers import digits_config
 from helpers import dump as dump_config
 from helpers import read, run, same
@@ -21,6 +24,9 @@ from mmhkt.utils import lock
 
 # Of each tool.
 KILLS = int(os.environ.get('MMHKT_KILLS', 2))
+# How many checkpoints are kept.
+KEEPS = [1, 3] if KILLS > 2 else [1]
+METHODS = ('alone', 'hkt')
 OPTIONS = {'train_cfg.max_epochs': 4}
 
 
@@ -49,7 +55,7 @@ def epoch_of(folder):
     return max(epochs, default=0)
 
 
-@pytest.mark.parametrize('keep', [1, 3])
+@pytest.mark.parametrize('keep', KEEPS)
 def test_training(tmp_path, whole, keep):
     """Nothing is lost, and the weights are the same to the bit."""
     folder, reached, killed = tmp_path / 'run', 0, 0
@@ -116,48 +122,72 @@ def test_converting(tmp_path):
         print(f'{killed} kills of a conversion')
     assert manifests[0] == manifests[1]
     time.sleep(1.5)
-    assert not children_of_groups(tmp_path)
+    assert not writing_to(tmp_path)
 
 
-def children_of_groups(folder):
-    """Processes that still have a file of a folder open."""
+def writing_to(folder):
+    """The processes whose output goes to a file below a folder."""
     found = []
-    for process in os.listdir('/proc'):
-        if process.isdigit() and int(process) != os.getpid():
+    for process in filter(str.isdigit, os.listdir('/proc')):
+        if int(process) != os.getpid():
             try:
                 opened = os.readlink(f'/proc/{process}/fd/1')
             except OSError:
                 continue
             if opened.startswith(str(folder)):
-                found.append(process)
+                found.append(int(process))
     return found
 
 
 @pytest.mark.slow
-def test_comparing(tmp_path):
-    """Started again, it goes on; each run ends as if nothing had been."""
-    cfg = config('unused')
+@pytest.mark.parametrize('keep', KEEPS)
+def test_comparing(tmp_path, keep):
+    """Started again, it goes on; each run ends as if nothing had been.
+
+    Killed are the comparison alone, whose training goes on, and both.
+    """
+    cfg = config('unused', keep)
     cfg.pop('work_dir')
     cfg.pop('method')
     cfg.comparison = dict(methods=['mmhkt.Alone', 'mmhkt.HKT'], seeds=[0])
     file = dump_config(cfg, tmp_path / 'many.py')
     from mmhkt.cli.compare import main as compare
-    draw = random.Random(0)
-    for out, kills in (('whole', 0), ('cut', KILLS)):
 
-        def go(out=out):
+    def go(out):
+        with forking():
             raise SystemExit(
                 compare([str(file), '--work-dir',
                          str(tmp_path / out)]))
 
-        for _ in killed_again_and_again(
-                go, tmp_path / 'log', kills, longest=draw.uniform(5, 40)):
-            pass
-    for method in ('alone', 'hkt'):
-        one, other = (
-            read(tmp_path / out / method / 'seed_0' / 'child.pth')
-            for out in ('whole', 'cut'))
-        assert same(one['state_dict'], other['state_dict'])
+    def runs(out):
+        return [tmp_path / out / method / 'seed_0' for method in METHODS]
+
+    log, draw, reached, killed = tmp_path / 'log', random.Random(keep), {}, 0
+    assert Child(lambda: go('whole'), log).wait() == 0
+    while True:
+        child = Child(lambda: go('cut'), log)
+        code = child.wait(draw.uniform(0, 12) if killed < KILLS else 600)
+        if code is None:
+            killed += 1
+            child.kill()
+            child.wait()
+            if draw.random() < 0.7:
+                for process in writing_to(tmp_path / 'cut'):
+                    with suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                for run_of in runs('cut'):
+                    assert epoch_of(run_of) >= reached.get(run_of, 0)
+                    reached[run_of] = epoch_of(run_of)
+            continue
+        assert code == 0, log.read_text()[-3000:]
+        for one, other in zip(runs('whole'), runs('cut')):
+            assert same(*(read(path / 'child.pth')['state_dict']
+                          for path in (one, other)))
+        if killed >= KILLS:
+            break
+        shutil.rmtree(tmp_path / 'cut')
+        reached.clear()
+    print(f'{killed} kills of a comparison that keeps {keep}')
 
 
 # -------------------------------------------------------------------- others
