@@ -35,8 +35,7 @@ def run(args: Namespace) -> None:
     given = {'child': args.checkpoint}
     if args.alone:
         given['child alone'] = args.alone
-    found, classes, (children, parent,
-                     dataset) = look(cfg, given, args.images)
+    found, classes, (children, parent, dataset) = look(cfg, given, args.images)
     summary = summarise(found, classes, given)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
