@@ -282,7 +282,7 @@ def test_notebook_is_the_script():
         script.partition('\n')[2].split())
 
 
-def test_ten_lines_of_python():
+def test_ten_lines_of_python(tmp_path, monkeypatch):
     """The README's, with two small networks and three batches."""
     text, = [b for b in blocks(README, 'python') if 'mmhkt.inherit' in b]
     assert len([t for t in text.splitlines() if t.strip()]) <= 11
@@ -305,9 +305,11 @@ def test_ten_lines_of_python():
         images=images,
         loader=loader,
         epochs=1)
-    exec(text.replace("'child.pth'", '__import__("io").BytesIO()'), names)
+    monkeypatch.chdir(tmp_path)
+    exec(text, names)
     assert names['loss'].step == 3 and names['loss'].child is child
     assert not torch.equal(before, child[3].weight)
+    network(4).load_state_dict(torch.load('child.pth'))  # the plain child
 
 
 def test_ten_lines_of_config(tmp_path):
