@@ -8,7 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from mmhkt.utils.config import quieten  # noqa: E402
 from mmhkt.version import __version__  # noqa: E402
+
+quieten()
 
 project = 'mmhkt'
 author = 'mmhkt authors'
