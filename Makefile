@@ -80,6 +80,7 @@ lint: env
 
 docs: env
 	$(PIP) --quiet -e '.[docs]' $(TORCH)
+	rm -rf docs/_build/html
 	$(PY) -m sphinx -b html --fail-on-warning --keep-going --quiet docs \
 	    docs/_build/html
 	$(PY) docs/check_links.py docs/_build/html
