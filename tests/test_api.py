@@ -10,8 +10,8 @@ from mmengine.config import Config
 from torch import nn
 
 import mmhkt
+from mmhkt.inheritance import Dissection, Trunk
 from mmhkt.models import Parent, PlainClassifier, build_network
-from mmhkt.models.tasks.classification import trunk
 
 DIGITS = str(CONFIGS / 'alone/resnet8-narrow_digits.py')
 
@@ -151,7 +151,8 @@ def test_names_of_the_zoo():
 def test_networks_by_their_name():
     network = PlainClassifier(
         dict(type='torchvision.models.mobilenet_v2', num_classes=4))
-    assert trunk(network) == 'model.features'
+    dissection = Dissection(network, torch.rand(1, 3, 64, 64), 'child', '')
+    assert Trunk(dissection).ways == ['', 'model', 'model.features']
     assert 'features.0.0.weight' in network.state_dict()
     with pytest.raises(ValueError, match='makes no network'):
         PlainClassifier(dict(type='torchvision.models.resnet'))

@@ -15,8 +15,7 @@ from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                            TimeElapsedColumn, TimeRemainingColumn)
 from torch import nn
 
-from mmhkt.inheritance import Dissection
-from mmhkt.inheritance.sites import pair_stages
+from mmhkt.inheritance import Dissection, Trunk, pair_stages
 from mmhkt.models import Parent, build_network, channel_order_of, task_of
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
 from mmhkt.utils.config import (ConfigError, load_config, require,
@@ -149,7 +148,8 @@ def _stages(child: nn.Module, parent: Parent, image: torch.Tensor) -> list:
                                   'child'), (parent.network,
                                              parent.images(image), 'parent')):
         task = task_of(network)
-        networks.append(Dissection(network, shown, role, task.backbone))
+        networks.append(
+            Trunk(Dissection(network, shown, role, task.backbone)))
     return pair_stages(*networks)
 
 

@@ -24,6 +24,11 @@ def parse_args(argv=None):
         action='store_true',
         help='give the parent random weights: the table can then be seen '
         'before there is a checkpoint')
+    parser.add_argument(
+        '--list',
+        action='store_true',
+        help='print instead what can be typed as sites: the modules of both '
+        'networks that return a feature, and its shape')
     add_cfg_options(parser)
     return parser.parse_args(argv)
 

@@ -32,6 +32,8 @@ class ExtractionHook(Hook):
         if model is None or model.parent is None:
             return
         runner.logger.info('\n' + render(model.pairing()))
+        for half in model.halves:
+            runner.logger.warning(half)
         trainable = [
             name for name, p in model.parent.named_parameters()
             if p.requires_grad

@@ -9,12 +9,15 @@ from .known_gradient import KnownGradient
 from .layout import Layout
 from .mixture import Mixture
 from .regression import Regression
-from .sites import PRESETS, Site, find_sites
+from .sites import EVERY_STAGE, PRESETS, Site, find_sites
+from .stage_pairs import QUARTERS, left_out, pair_stages
+from .stages import Stage, Trunk
 from .tape import Mixer
 from .transfer import Transfer
 
 __all__ = [
-    'Dissection', 'Extraction', 'FeatureCache', 'GeneticAttention',
-    'KnownGradient', 'Layout', 'Mixer', 'Mixture', 'PRESETS', 'Regression',
-    'Site', 'Transfer', 'bound_gradients', 'find_sites', 'watched_checkpoints'
+    'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache', 'GeneticAttention',
+    'KnownGradient', 'Layout', 'Mixer', 'Mixture', 'PRESETS', 'QUARTERS', 'Regression',
+    'Site', 'Stage', 'Transfer', 'Trunk', 'bound_gradients', 'find_sites',
+    'left_out', 'pair_stages', 'watched_checkpoints'
 ]

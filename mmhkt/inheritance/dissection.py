@@ -13,7 +13,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from mmhkt.utils import nearest
 from .exchange import exchanged
 from .influence import Influence, StorageWeakRef, Writes, storage_of
-from .layout import Layout, features, pick, put
+from .layout import Layout, channels_last
+from .outputs import features, given, main, names, pick, put
 from .tape import INPUT
 
 ACTIVATIONS = (nn.CELU, nn.ELU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish,
@@ -24,18 +25,23 @@ ACTIVATIONS = (nn.CELU, nn.ELU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Mish,
 class Call:
     """One call of one module in a dry run.
 
-    ``given_by`` and ``returned_by`` are the calls, with the site, that its
-    first argument and its first output come from as they are, None where
-    they come from no module. ``overwriters`` are modules in whose forward
-    pass one of its outputs was written to.
+    ``shapes`` and ``names`` are of its outputs, of which ``main`` is the one
+    that is meant where none is said. ``given_by`` and ``returned_by`` are the
+    calls, with the site, that its first argument and its first output come
+    from as they are, None where they come from no module; ``passed_on`` are the
+    sites that any of its outputs come from. ``overwriters`` are modules in
+    whose forward pass one of its outputs was written to.
     """
     name: str
     start: int
     around: Optional['Call']
     end: int = -1
     shapes: List[Tuple[int, ...]] = field(default_factory=list)
+    names: List[str] = field(default_factory=list)
+    main: int = 0
     given_by: Optional[Tuple['Call', str]] = None
     returned_by: Optional[Tuple['Call', str]] = None
+    passed_on: List[str] = field(default_factory=list)
     overwriters: Set[str] = field(default_factory=set)
 
 
@@ -45,11 +51,11 @@ class Dissection:
     Args:
         network (nn.Module): The network; its mode (training or not) and its
             buffers are left as they are.
-        image (Tensor): A normalised image batch (B, 3, H, W).
+        image (Tensor): A normalised image batch (B, C, H, W).
         role (str): What errors call the network, ``'child'`` or
             ``'parent'``.
-        backbone (str): Path of the module whose blocks are its stages.
-            Defaults to ``'backbone'``.
+        backbone (str): Path of the module in which its stages are looked
+            for. Defaults to ``'backbone'``.
     """
 
     def __init__(self,
@@ -68,6 +74,10 @@ class Dissection:
         # Of modules and, as of something that only begins, of their inputs.
         self._by_name: Dict[str, List[Call]] = {}
         self._split: Dict[str, tuple] = {}
+        # timm's networks that put channels last say so.
+        self._declares_channels_last = any(
+            str(getattr(module, 'output_fmt', '')).endswith('NHWC')
+            for module in network.modules())
         self._dry_run(image)
 
     def _dry_run(self, image: torch.Tensor) -> None:
@@ -85,22 +95,26 @@ class Dissection:
                 call.overwriters.add(around[-1].name if around else '')
 
         def seen(name, forward, *args, **kwargs):
-            given = features(args)
+            first = given(args, kwargs)
             call = Call(
                 name,
                 next(clock),
                 around[-1] if around else None,
-                given_by=maker(given))
+                given_by=maker(first))
             self._by_name.setdefault(name + INPUT, []).append(
                 Call(name + INPUT, call.start, call.around, call.start,
-                     [tuple(f.shape) for f in given]))
+                     [tuple(f.shape) for f in first]))
             around.append(call)
             output = forward(*args, **kwargs)
             around.pop()
             call.end = next(clock)
             returned = features(output)
             call.shapes = [tuple(f.shape) for f in returned]
+            call.names, call.main = names(output), main(output)
             call.returned_by = maker(returned)
+            call.passed_on = [
+                made[1] for made in map(makers.get, returned) if made
+            ]
             for i, feature in enumerate(returned):
                 site = name if len(returned) == 1 else f'{name}[{i}]'
                 makers[feature] = call, site
@@ -144,12 +158,14 @@ class Dissection:
             site (str): A module path such as ``'backbone.layer3'``;
                 negative indices count from the end
                 (``'backbone.layer3.-1'``); ``'[i]'`` behind it picks one of
-                several outputs (``'backbone[0]'``); ``'@in'`` behind it means
-                the module's first argument.
+                several outputs, counted through tuples, lists and dicts
+                (``'backbone[0]'``), ``'[name]'`` one that a dict names
+                (``'head[digit]'``); ``'@in'`` behind it means the module's
+                first argument.
 
         Returns:
             tuple[str, int | None]: The module's name as torch has it, and
-            the number of the output (None: the last).
+            the number of the output (None: the main one).
 
         Raises:
             ValueError: If there is no such module or output, or if it does
@@ -160,8 +176,8 @@ class Dissection:
         return self._split[site]
 
     def _resolve(self, site: str) -> Tuple[str, Optional[int]]:
-        path, index, given = re.fullmatch(rf'(.*?)(?:\[(-?\d+)\])?({INPUT})?',
-                                          site).groups()
+        path, index, given = re.fullmatch(
+            rf'(.*?)(?:\[([^\[\]]*)\])?({INPUT})?', site).groups()
         parts: List[str] = []
         module = self.network
         for part in path.split('.'):
@@ -185,29 +201,68 @@ class Dissection:
                                  f'"{path}{INPUT}" means the first argument '
                                  'of a module that is given one.')
             return name + given, 0
-        index = None if index is None else int(index)
-        count = len(self._by_name[name][-1].shapes)
-        if not -count <= (-1 if index is None else index) < count:
-            raise ValueError(
-                f'The {self.role}\'s module "{name}" returns {count} '
-                f'feature(s), so that there is no "{site}".')
-        return name, index
+        return name, self._number(site, self._by_name[name][-1], index)
+
+    def _number(self, site: str, call: Call,
+                typed: Optional[str]) -> Optional[int]:
+        """Of the output that is meant, None for the main one."""
+        count = len(call.shapes)
+        if typed is None and count:
+            return None
+        if typed in call.names:
+            return call.names.index(typed)
+        if typed is not None and re.fullmatch(
+                r'-?\d+', typed) and -count <= int(typed) < count:
+            return int(typed)
+        which = ''.join(f' [{name}]' for name in call.names)
+        raise ValueError(f'The {self.role}\'s module "{call.name}" returns '
+                         f'{count} feature(s){which}, so that there is no '
+                         f'"{site}".')
 
     def canonical(self, site: str) -> str:
         """A site's one spelling: names for indices, the output counted."""
         name, index = self.split(site)
-        count = len(self._by_name[name][-1].shapes)
-        if count == 1 or name.endswith(INPUT):
+        call = self._by_name[name][-1]
+        if len(call.shapes) == 1 or name.endswith(INPUT):
             return name
-        return f'{name}[{(-1 if index is None else index) % count}]'
+        number = call.main if index is None else index % len(call.shapes)
+        return f'{name}[{number}]'
+
+    def listed(self) -> Dict[str, Layout]:
+        """Sites that are outputs of composite modules, in the order in which
+        these end, with their layouts."""
+        modules = dict(self.network.named_modules())
+        found = {}
+        for call in self.calls:
+            if not call.name or not modules[call.name]._modules:
+                continue
+            for i in range(len(call.shapes)):
+                site = self.canonical(f'{call.name}[{i}]')
+                try:
+                    found[site] = self.layout(site)
+                except ValueError:
+                    continue
+        return found
 
     def _that_run(self) -> Dict[str, None]:
         return dict.fromkeys(call.name for call in self.calls if call.name)
 
     def shape(self, site: str) -> Tuple[int, ...]:
-        """The shape of the tensor at a site."""
+        """The shape of the feature at a site, of a map (B, C, H, W)."""
+        shape = self._shape(site)
+        if self.channels_last(site):
+            shape = shape[0], shape[3], *shape[1:3]
+        return shape
+
+    def _shape(self, site: str) -> Tuple[int, ...]:
         name, index = self.split(site)
-        return self._by_name[name][-1].shapes[-1 if index is None else index]
+        call = self._by_name[name][-1]
+        return call.shapes[call.main if index is None else index]
+
+    def channels_last(self, site: str) -> bool:
+        """Whether the feature at a site is a map (B, H, W, C)."""
+        return channels_last(
+            self._shape(site), self.image_size, self._declares_channels_last)
 
     def layout(self, site: str) -> Layout:
         """The layout of the feature at a site.
@@ -342,6 +397,12 @@ class Dissection:
             call, site = call.returned_by
         return site
 
+    def passed_on(self, path: str) -> List[str]:
+        """The sites whose features a module returns as they are; none where
+        it does not run."""
+        calls = self._by_name.get(path)
+        return calls[-1].passed_on if calls else []
+
     def runs(self, site: str) -> int:
         """How often a site's module runs in one forward pass."""
         return len(self._by_name[self.split(site)[0]])
@@ -353,40 +414,28 @@ class Dissection:
             if call.around is not None and not call.around.name
         ]
 
-    def stages(self) -> Dict[str, Layout]:
-        """The blocks that run one after another in the backbone.
+    def blocks(self, within: str, composite: bool = True) -> List[Call]:
+        """The calls that a module itself makes of others, in the order in
+        which they end.
 
-        Returns:
-            dict[str, Layout]: Site -> layout of its feature, in the order of
-            the forward pass, of all composite modules (single convolutions,
-            norms and activations are no functional carriers) that the
-            backbone itself calls, down to its coarsest stride: what is finer
-            again after that is a decoder's (of a U-Net, say).
+        Args:
+            within (str): Path of the module.
+            composite (bool): Whether only modules are meant that hold others:
+                single convolutions, norms and activations are no functional
+                carriers. Defaults to True.
         """
         modules = dict(self.network.named_modules())
-        found = []
-        for call in self.calls:
-            if (call.around is not None and call.around.name == self.backbone
-                    and len(modules[call.name]._modules) > 0):
-                layouts = self._maps_of(call)
-                if layouts:
-                    found.append(layouts)
-        coarsest = [
-            max(v.stride for v in layouts.values()) for layouts in found
+        return [
+            call for call in self.calls
+            if call.around is not None and call.around.name == within and (
+                not composite or len(modules[call.name]._modules) > 0)
         ]
-        bottom = coarsest.index(max(coarsest)) if found else 0
-        return {
-            site: layout
-            for i, layouts in enumerate(found)
-            if i <= bottom or coarsest[i] == coarsest[bottom]
-            for site, layout in layouts.items()
-        }
 
-    def _maps_of(self, call: Call) -> Dict[str, Layout]:
-        last = len(call.shapes) - 1
+    def maps(self, call: Call) -> Dict[str, Layout]:
+        """Site -> layout of those outputs of a call that have positions."""
         layouts = {}
         for i in range(len(call.shapes)):
-            site = call.name if i == last else f'{call.name}[{i}]'
+            site = call.name if i == call.main else f'{call.name}[{i}]'
             try:
                 layout = self.layout(site)
             except ValueError:

@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from contextlib import contextmanager
+from functools import cached_property, partial
 from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
                     Tuple)
 
@@ -10,7 +11,8 @@ from .compilation import compiled
 from .dissection import Dissection
 from .exchange import exchanged
 from .feature_cache import FeatureCache
-from .layout import features, pick
+from .outputs import features, pick
+from .stages import Trunk
 from .statistics import RunningStatistics
 from .tape import INPUT, Mixer, Pass, Tap, Tape, versions
 
@@ -20,6 +22,9 @@ OWN = 'own'
 
 class Extraction:
     """E: reads a network's features at its sites, and runs on from there.
+
+    Maps are (B, C, H, W) to everybody else, also those of networks that put
+    their channels last.
 
     Methods announce what they read, :meth:`want`. Taps are then put on the
     modules concerned, once, and stay until the training ends,
@@ -63,6 +68,11 @@ class Extraction:
         self._tapped: Dict[str, None] = {}
         # Of a network that always makes the same of the same images.
         self.cache: Optional[FeatureCache] = None
+
+    @cached_property
+    def trunk(self) -> Trunk:
+        """Trunk: The network's stages."""
+        return Trunk(self.dissection)
 
     def want(self, sites: Iterable[str], rerun: bool = False) -> None:
         """Announce what will be read.
@@ -239,7 +249,10 @@ class Extraction:
                 did not run the module. Defaults to None, the first pass.
         """
         name, index = self.dissection.split(site)
-        return pick(self._unchanged(name, call, run), index)
+        feature = pick(self._unchanged(name, call, run), index)
+        if self.dissection.channels_last(site):
+            feature = feature.movedim(-1, 1)
+        return feature
 
     def _unchanged(self,
                    name: str,
@@ -278,6 +291,8 @@ class Extraction:
         by_module: Dict[str, list] = {}
         for site, mixer in mixers.items():
             name, index = self.dissection.split(site)
+            if self.dissection.channels_last(site):
+                mixer = partial(_with_channels_first, mixer)
             by_module.setdefault(name, []).append((index, mixer))
         return by_module
 
@@ -290,3 +305,7 @@ class Extraction:
             yield
         finally:
             children.update(before)
+
+
+def _with_channels_first(mixer: Mixer, feature: Tensor) -> Tensor:
+    return mixer(feature.movedim(-1, 1)).movedim(1, -1)

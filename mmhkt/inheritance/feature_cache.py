@@ -143,8 +143,10 @@ def _own(output: Any, name: str) -> Any:
         return None
     if isinstance(output, Tensor):
         return output.clone()
-    if isinstance(output, (tuple, list)):
+    if type(output) in (tuple, list):
         return type(output)([_own(item, name) for item in output])
+    if type(output) is dict:
+        return {key: _own(item, name) for key, item in output.items()}
     raise ValueError(
         f'The parent\'s "{name}" returns a {type(output).__name__}, which '
         'cannot be kept on disk; leave parent.cache out.')

@@ -1,11 +1,15 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
 from dataclasses import dataclass
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+# Tokens in front of the patches.
+MOST_EXTRA = 5
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Layout:
         channels (int): C.
         grid (tuple[int, int], optional): Rows and columns of a map or of the
             patch tokens.
-        extra (int): Tokens in front of the patches (class, distillation).
+        extra (int): Tokens in front of the patches (class, distillation,
+            registers).
         stride (float, optional): Height of the image over that of the grid.
     """
     kind: str
@@ -46,9 +51,10 @@ class Layout:
             return cls(
                 'map', shape[1], shape[2:], stride=image_size[0] / shape[2])
         if len(shape) == 3:
-            # One or two tokens in front are usual; a factorisation with the
-            # image's aspect ratio exists for only one of the three counts.
-            for extra in range(3):
+            # A class token, one of distillation and up to four registers may
+            # stand in front; a factorisation with the image's aspect ratio
+            # exists for hardly more than one of these counts.
+            for extra in range(MOST_EXTRA + 1):
                 grid = factorise(shape[1] - extra, image_size)
                 if grid is not None:
                     return cls('tokens', shape[2], grid, extra,
@@ -142,37 +148,27 @@ def resize(feature: Tensor, size: Sequence[int]) -> Tensor:
         feature, size=size, mode='bilinear', align_corners=False)
 
 
-def features(output: Any) -> List[Tensor]:
-    """All features in what a module returned, in its order."""
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, (tuple, list)):
-        return [output[i] for i in _positions(output)]
-    return []
+def channels_last(shape: Sequence[int], image_size: Tuple[int, int],
+                  declared: bool) -> bool:
+    """Whether a map is (B, H, W, C) rather than (B, C, H, W).
 
-
-def pick(output: Any, index: Optional[int] = None) -> Tensor:
-    """The feature in what a module returned.
+    Told by which two of its sizes have the aspect ratio of the image.
 
     Args:
-        output: A tensor, or a tuple or list that holds tensors.
-        index (int, optional): Which tensor of a tuple. Defaults to None: the
-            last one (the deepest stage, in OpenMMLab's convention).
+        shape (Sequence[int]): Of the feature.
+        image_size (tuple[int, int]): Height and width of the image.
+        declared (bool): What holds where it cannot be told.
     """
-    return features(output)[-1 if index is None else index]
+    if len(shape) != 4:
+        return False
+    first, last = (_fits(grid, image_size) for grid in (shape[2:], shape[1:3]))
+    return last and (declared or not first)
 
 
-def put(output: Any, feature: Tensor, index: Optional[int] = None) -> Any:
-    """``output`` with the tensor that :func:`pick` finds replaced."""
-    if isinstance(output, Tensor):
-        return feature
-    items = list(output)
-    items[_positions(output)[-1 if index is None else index]] = feature
-    return type(output)(items)
-
-
-def _positions(output: Sequence) -> List[int]:
-    return [
-        i for i, item in enumerate(output)
-        if isinstance(item, Tensor) and torch.is_floating_point(item)
-    ]
+def _fits(grid: Sequence[int], image_size: Tuple[int, int]) -> bool:
+    rows, columns = grid
+    height, width = image_size
+    if rows > height or columns > width:
+        return False
+    # Rounded up or down at the border, and once more for each halving.
+    return abs(columns * height / width - rows) <= 1 + height / width

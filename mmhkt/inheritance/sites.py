@@ -3,9 +3,9 @@ from dataclasses import dataclass
 from typing import Callable, Dict, List, Sequence, Union
 
 from mmhkt.utils import nearest
-from .dissection import Dissection
 from .extraction import Extraction
 from .layout import Layout
+from .stage_pairs import pair_stages
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def find_sites(sites: Union[str, Sequence[dict]], child: Extraction,
             end with ``'@in'``, for what the module is given.
 
             - ``'head'``: the feature that the heads are given;
-            - ``'stages'``: the backbones' stages, paired by stride and order;
+            - ``'stages'``: the backbones' stages, in order and by depth, see
+              :func:`pair_stages`;
             - ``'all'``: both of these;
             - ``'middle'``, ``'last'``: one of the stages;
             - ``'preactivations'``: the stages before the activation that
@@ -100,7 +101,7 @@ def _heads(child: Extraction, parent: Extraction) -> List[tuple]:
 
 
 def _stages(child: Extraction, parent: Extraction) -> List[tuple]:
-    return pair_stages(child.dissection, parent.dissection)
+    return pair_stages(child.trunk, parent.trunk)
 
 
 def _all(child: Extraction, parent: Extraction) -> List[tuple]:
@@ -137,6 +138,9 @@ def _dense(child: Extraction, parent: Extraction) -> List[tuple]:
     return _last(child, parent)
 
 
+# Those of which every stage of the child should have one beside it.
+EVERY_STAGE = ('stages', 'all', 'preactivations', 'review')
+
 # What `sites` may say instead of a list.
 PRESETS: Dict[str, Callable[[Extraction, Extraction], List[tuple]]] = dict(
     head=_heads,
@@ -148,69 +152,3 @@ PRESETS: Dict[str, Callable[[Extraction, Extraction], List[tuple]]] = dict(
     review=_review,
     logits=_logits,
     dense=_dense)
-
-# More blocks than this are no stages, but what stages are made of.
-MOST_STAGES = 5
-
-
-def pair_stages(child: Dissection, parent: Dissection) -> List[tuple]:
-    """Pair the backbones' stages.
-
-    The last block at each stride makes a stage; stages of one stride are
-    paired. Where dilation leaves several stages at one stride, and both
-    networks end with the same, those of one name are paired, ``layer1`` to
-    ``layer4`` say. A backbone whose blocks all have one stride (a plain
-    transformer) has no stages of its own: as many of its blocks as the other
-    has stages, evenly spaced, are paired in order.
-
-    Raises:
-        ValueError: If no two stages belong together.
-    """
-    blocks = [d.stages() for d in (child, parent)]
-    stages = [_by_stride(part) for part in blocks]
-    counts = [len(by_stride) for by_stride in stages]
-    if not all(counts):
-        role = child.role if not counts[0] else parent.role
-        raise ValueError(f'The {role} has no module "backbone" with stages '
-                         'that could be paired; type the sites.')
-    if min(counts) == 1:
-        # Two plain transformers: quarters, as hierarchical networks have.
-        count = max(counts) if max(counts) > 1 else 4
-        count = min(count, *map(len, blocks))
-        return list(
-            zip(*(_evenly(s, d, count)
-                  for s, d in zip(stages, (child, parent)))))
-    child_named, parent_named = (_dilated(part) for part in blocks)
-    if (counts != [len(child_named), len(parent_named)]
-            and list(child_named)[-1] == list(parent_named)[-1]
-            and max(map(len, blocks)) <= MOST_STAGES):
-        return [(name, parent_named[key]) for key, name in child_named.items()
-                if key in parent_named]
-    pairs = [(name, stages[1][stride]) for stride, name in stages[0].items()
-             if stride in stages[1]]
-    if not pairs:
-        raise ValueError(
-            f"The child's stages have strides {sorted(stages[0])}, the "
-            f"parent's {sorted(stages[1])}: none in common; type the sites.")
-    return pairs
-
-
-def _by_stride(stages: Dict[str, Layout]) -> Dict[float, str]:
-    return {layout.stride: name for name, layout in stages.items()}
-
-
-def _dilated(stages: Dict[str, Layout]) -> Dict[str, str]:
-    """By their own names: of the coarsest stride all, else the last."""
-    strides = [layout.stride for layout in stages.values()]
-    return {
-        name.rpartition('.')[2]: name
-        for i, name in enumerate(stages)
-        if strides[i] == max(strides) or strides[i] not in strides[i + 1:]
-    }
-
-
-def _evenly(by_stride: Dict[float, str], dissection: Dissection,
-            count: int) -> List[str]:
-    blocks = list(dissection.stages() if len(by_stride) ==
-                  1 else by_stride.values())
-    return [blocks[(i + 1) * len(blocks) // count - 1] for i in range(count)]

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 from .checkpointing import Regions
 from .exchange import Substitute
-from .layout import features, pick, put
+from .outputs import features, given, pick, put
 
 # Ends a path that means what the module is given, not what it returns.
 INPUT = '@in'
@@ -111,10 +111,10 @@ class Tape:
         runs = name not in forward.given
         if runs:
             if name + INPUT in forward.note:
-                given = features(args)[:1]
+                first = given(args, kwargs)
                 if tap.inplace:
-                    given = [feature.clone() for feature in given]
-                self._note(forward, name + INPUT, given)
+                    first = [feature.clone() for feature in first]
+                self._note(forward, name + INPUT, first)
             output = tap.run(*args, **kwargs)
             if name in forward.note:
                 self._note(forward, name, output)

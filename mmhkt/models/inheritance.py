@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from mmhkt.inheritance import (Dissection, Extraction, bound_gradients,
-                               find_sites, watched_checkpoints)
+from mmhkt.inheritance import (EVERY_STAGE, Dissection, Extraction, Site,
+                               bound_gradients, find_sites, left_out,
+                               watched_checkpoints)
 from mmhkt.methods import Method, Step
 from .parent import Parent
 from .tasks import Task, task_of
@@ -58,6 +59,10 @@ class Inheritance(BaseModel):
         self.watch = Watch()
         # Of the last forward pass, of what is watched in it.
         self._passed: Dict[str, Tensor] = {}
+        # What is said of the stages that were found; and, loudly, where the
+        # child has more.
+        self.counts: List[str] = []
+        self.halves: List[str] = []
         _number(self.methods)
         self._dissect(image)
 
@@ -84,6 +89,9 @@ class Inheritance(BaseModel):
                         f'{type(method).__name__} needs a parent.')
                 if method.sites_wanted is not None:
                     sites = find_sites(method.sites_wanted, child, parent)
+                if (isinstance(method.sites_wanted, str)
+                        and method.sites_wanted in EVERY_STAGE):
+                    self._count(method, sites, child, parent)
             method.connect(sites, child, parent)
         for method in self.methods:
             if method.sees == 'mixture' and not any(m.mixes()
@@ -92,6 +100,40 @@ class Inheritance(BaseModel):
                     f'{type(method).__name__} is to see the mixture, but no '
                     'method in the list mixes: add mmhkt.HKT, say, or leave '
                     "sees='mixture' out.")
+
+    def extractions(self) -> List[Extraction]:
+        """Of the child and, if there is one, of the parent."""
+        found = [self._extraction]
+        if self.parent is not None:
+            found.append(self.parent.extraction)
+        return found
+
+    def _count(self, method: Method, sites: Sequence[Site], child: Extraction,
+               parent: Extraction) -> None:
+        """Say how many of the stages are paired; loudly, if the child has
+        more."""
+        missing = left_out((site.child for site in sites), child.trunk)
+        spare = left_out((site.parent for site in sites), parent.trunk)
+        count = len(child.trunk.stages) - len(missing)
+        if child.trunk.plain:
+            count = len(sites)
+        text = f'{method.name}: {count}'
+        if missing:
+            text += f' of {count + len(missing)}'
+        text += f' stage{"s"[:count != 1]} of the child'
+        if spare:
+            text += (f'; the parent\'s {", ".join(s.site for s in spare)} '
+                     'is not asked')
+        self.counts.append(text)
+        if missing:
+            lacking = ', '.join(f'"{s.site}" ({s.layout})' for s in missing)
+            self.halves.append(
+                f'{method.name} PAIRS {count} OF THE {count + len(missing)} '
+                f'STAGES of the child: the parent, which has '
+                f'{len(parent.trunk.stages)}, has none left for {lacking}. To '
+                "choose yourself type method.sites=[dict(child='"
+                f"{missing[0].site}', parent='{parent.trunk.stages[0].site}'),"
+                ' ...]; `mmhkt pair CONFIG --list` shows what can be typed.')
 
     @contextmanager
     def tapped(self) -> Iterator:
@@ -233,6 +275,7 @@ class Inheritance(BaseModel):
                 reruns = ['nothing'] if rows else []
             notes += [f'{method.name} runs once more: {r}' for r in reruns]
             notes += method.notes()
+        notes += self.counts
         extra = sum(p.numel() for p in self.transfer_parameters())
         notes.append(f'learned in training only: {extra:,} parameters')
         if self.parent is not None:

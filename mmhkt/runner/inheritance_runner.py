@@ -137,13 +137,17 @@ class InheritanceRunner(Runner):
 
     def inherit(self,
                 child: nn.Module,
-                image: Optional[torch.Tensor] = None) -> Inheritance:
+                image: Optional[torch.Tensor] = None,
+                methods: Optional[List[Method]] = None) -> Inheritance:
         """Join child, parent and methods, as the config has them.
 
         Args:
             child (nn.Module): The plain child.
             image (Tensor, optional): For the dry run. Defaults to None, the
                 first training image.
+            methods (list[Method], optional): Defaults to None, the config's.
+                Without any, to look at the networks only, there is a parent
+                if the config has one.
 
         Returns:
             Inheritance: What the child is trained with.
@@ -152,9 +156,11 @@ class InheritanceRunner(Runner):
         # later must not depend on what a method draws here.
         private = private_randomness(self.seed, 1)
         with private:
-            methods = build_methods(self.cfg.get('method'))
+            if methods is None:
+                methods = build_methods(self.cfg.get('method'))
             parent = None
-            if any(method.needs_parent for method in methods):
+            if any(method.needs_parent for method in methods) or (
+                    not methods and self.cfg.get('parent')):
                 parent = Parent.from_cfg(self.cfg.get('parent'))
                 parent.connect(child, channel_order_of(self.cfg))
                 parent.to(get_device())

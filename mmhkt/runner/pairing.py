@@ -2,13 +2,16 @@
 """What ``mmhkt pair`` does: join child and parent as training would."""
 import tempfile
 from argparse import Namespace
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from rich.console import Console
+from rich.table import Table
 
+from mmhkt.inheritance import QUARTERS
+from mmhkt.models import Inheritance
 from mmhkt.models.build import image_channels
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 set_dataloader_defaults)
@@ -20,9 +23,48 @@ def run(args: Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options)
     if args.random_parent:
         forget_checkpoint(cfg)
-    table = join(cfg, args.shape).pairing()
+    if args.list:
+        shown = listings(join(cfg, args.shape, methods=[]))
+    else:
+        joined = join(cfg, args.shape)
+        shown = [joined.pairing(), *joined.halves]
     # Rather wrapped by a narrow terminal than cut off.
-    Console(width=max(120, Console().width)).print(table)
+    console = Console(width=max(120, Console().width))
+    for part in shown:
+        console.print(part, markup=False)
+
+
+def listings(joined: Inheritance) -> List[Table]:
+    """What can be typed as sites, a table for each network.
+
+    Args:
+        joined (Inheritance): Child and parent.
+    """
+    tables = []
+    for extraction in joined.extractions():
+        dissection, trunk = extraction.dissection, extraction.trunk
+        marks = {
+            dissection.canonical(stage.site): f'stage {i}'
+            for i, stage in enumerate(
+                trunk.evenly(min(QUARTERS, len(trunk.blocks))
+                             ) if trunk.plain else trunk.stages, 1)
+        }
+        for site, what in ((extraction.head_site, 'head'),
+                           (extraction.logits_site, 'logits')):
+            if site is not None:
+                marks.setdefault(dissection.canonical(site), what)
+        table = Table(
+            title=f'Sites of the {dissection.role}, a '
+            f'{type(dissection.network).__name__}',
+            caption='Single layers, and by @in what a module is given, can be '
+            'typed too.',
+            caption_justify='left')
+        for column in ('path', 'shape', ''):
+            table.add_column(column, no_wrap=column == 'path')
+        for site, layout in dissection.listed().items():
+            table.add_row(site, str(layout), marks.get(site, ''))
+        tables.append(table)
+    return tables
 
 
 def forget_checkpoint(cfg: Config) -> None:
@@ -34,13 +76,17 @@ def forget_checkpoint(cfg: Config) -> None:
     cfg.parent.random_weights = True
 
 
-def join(cfg: Config, shape: Optional[Sequence[int]] = None):
+def join(cfg: Config,
+         shape: Optional[Sequence[int]] = None,
+         methods: Optional[list] = None) -> Inheritance:
     """Child, parent and methods as training would begin with them.
 
     Args:
         cfg (Config): Of a run.
         shape (Sequence[int], optional): Height and width of a random image.
             Defaults to None, an image of the training set.
+        methods (list[Method], optional): How the child inherits. Defaults to
+            None, as the config has it.
 
     Returns:
         Inheritance: What would be trained.
@@ -56,12 +102,11 @@ def join(cfg: Config, shape: Optional[Sequence[int]] = None):
         if shape is not None:
             image = torch.randn(
                 1, image_channels(runner.model), *shape, device=get_device())
-            return runner.inherit(runner.model, image)
+            return runner.inherit(runner.model, image, methods)
         try:
             runner.train_loop  # reads the training set
         except OSError as error:
             raise ConfigError(
                 f'the training set cannot be read ({error}); with '
                 '--shape H W it is not needed') from None
-        runner.connect()
-        return runner.inheritance
+        return runner.inherit(runner.model, methods=methods)

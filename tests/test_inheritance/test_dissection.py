@@ -1,4 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -197,18 +199,6 @@ def test_used_again_with_a_module_that_runs_again():
     assert used_again(dissection, 'two') == {'one'}
 
 
-def test_stages(net, dissection):
-    # composite modules that the backbone calls; the stem is a convolution
-    assert dissection.stages() == {
-        'backbone.layer1': Layout('map', 4, (8, 8), 0, 2.),
-        'backbone.layer2': Layout('map', 8, (4, 4), 0, 4.),
-    }
-    image = torch.rand(2, 3, 16, 16)
-    inner = Dissection(net, image, 'child', backbone='backbone.layer1')
-    assert list(inner.stages()) == ['backbone.layer1.0', 'backbone.layer1.1']
-    assert Dissection(net, image, 'child', backbone='body').stages() == {}
-
-
 class Branches(nn.Module):
     """Returns two features."""
 
@@ -220,33 +210,56 @@ class Branches(nn.Module):
         return [conv(x) for conv in self.convs]
 
 
-class UpAndDown(nn.Module):
-    """Ends with a decoder."""
+class Nested(nn.Module):
+    """Returns what lies in a dict and in tuples of each other."""
 
     def __init__(self):
         super().__init__()
-        self.down = conv(3, 4, 2)
-        self.branches = Branches()
-        self.bottom = conv(4, 4)
-        self.up = nn.Sequential(nn.Upsample(scale_factor=2), conv(4, 4))
+        self.conv = nn.Conv2d(3, 4, 1)
 
     def forward(self, x):
-        return self.up(self.bottom(self.branches(self.down(x))[-1]))
+        x = self.conv(x)
+        return dict(tasks=dict(digit=x.mean((2, 3)), odd=x[:, 0, 0]), map=x)
 
 
-def test_stages_are_all_outputs_down_to_the_coarsest():
-    net = nn.Sequential()
-    net.add_module('backbone', UpAndDown())
-    stages = Dissection(net, torch.rand(1, 3, 16, 16), 'child').stages()
-    assert {
-        name: layout.stride
-        for name, layout in stages.items()
-    } == {
-        'backbone.down': 2,
-        'backbone.branches[0]': 2,
-        'backbone.branches': 4,
-        'backbone.bottom': 4
-    }
+def test_outputs_in_dicts_by_number_and_name():
+    dissection = Dissection(
+        nn.Sequential(OrderedDict(head=Nested(), tail=Last())),
+        torch.rand(2, 3, 8, 8), 'child')
+    assert dissection.shape('head') == (2, 4)
+    assert dissection.shape('head[tasks.odd]') == (2, 8)
+    assert dissection.shape('head[map]') == dissection.shape('head[2]')
+    assert dissection.canonical('head[-1]') == 'head[2]'
+    assert dissection.canonical('head') == 'head[0]'
+    assert dissection.shape('tail@in') == (2, 4)
+    with pytest.raises(ValueError, match=r'3 feature\(s\) \[tasks.digit\] '
+                       r'\[tasks.odd\] \[map\], so .* "head\[even\]"'):
+        dissection.split('head[even]')
+
+
+class Last(nn.Module):
+
+    def forward(self, features):
+        return features['tasks']['digit']
+
+
+def test_maps_with_channels_last():
+
+    class Blocks(nn.Module):
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 2, 2)
+            self.norm = nn.LayerNorm(6)
+
+        def forward(self, x):
+            return self.norm(self.conv(x).permute(0, 2, 3, 1))
+
+    dissection = Dissection(Blocks(), torch.rand(1, 3, 8, 16), 'child')
+    assert dissection.layout('norm') == Layout('map', 6, (4, 8), 0, 2.)
+    assert dissection.shape('norm') == (1, 6, 4, 8)
+    assert dissection.channels_last('norm')
+    assert not dissection.channels_last('conv')
 
 
 def test_who_gives_and_who_makes_a_feature():

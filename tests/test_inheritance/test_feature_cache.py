@@ -41,8 +41,8 @@ def test_a_part_of_a_large_tensor_takes_the_room_of_the_part(tmp_path):
 
 
 def test_refuses_what_is_no_feature(tmp_path):
-    with pytest.raises(ValueError, match='"stage" returns a dict.*leave'):
-        kept([(dict(a=torch.zeros(1)), True)], tmp_path)
+    with pytest.raises(ValueError, match='"stage" returns a set.*leave'):
+        kept([({torch.zeros(1)}, True)], tmp_path)
 
 
 def test_only_what_is_there_whole_is_known(tmp_path):

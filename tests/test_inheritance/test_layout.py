@@ -1,11 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from collections import namedtuple
-
 import pytest
 import torch
 
 from mmhkt.inheritance import Layout
-from mmhkt.inheritance.layout import factorise, features, pick, put
+from mmhkt.inheritance.layout import channels_last, factorise
 
 
 @pytest.mark.parametrize('shape, size, expected', [
@@ -26,7 +24,7 @@ def test_layout_of_a_torch_size():
     assert layout.grid == (4, 4) and layout.stride == 2
 
 
-@pytest.mark.parametrize('shape', [(2, ), (2, 3, 4, 5, 6), (2, 12, 8), ()])
+@pytest.mark.parametrize('shape', [(2, ), (2, 3, 4, 5, 6), (2, 15, 8), ()])
 def test_shapes_that_are_none_of_the_three(shape):
     with pytest.raises(ValueError) as error:
         Layout.of(shape, (32, 32))
@@ -62,51 +60,15 @@ def test_factorise(count, aspect, expected):
     assert factorise(count, aspect) == expected
 
 
-# ------------------------------------------------------- features of outputs
-
-A, B = torch.zeros(1), torch.ones(1)
-INDEX = torch.tensor([1])
-Pair = namedtuple('Pair', 'x y')
-
-
-@pytest.mark.parametrize(
-    'output, expected',
-    [
-        (A, [A]),
-        ((A, B), [A, B]),
-        ([A, B], [A, B]),
-        # sizes, indices and nothing are no features
-        ((A, (4, 4)), [A]),
-        ((INDEX, A, None), [A]),
-        (dict(x=A), []),
-        (None, []),
-        ((), []),
-    ])
-def test_features(output, expected):
-    found = features(output)
-    assert len(found) == len(expected)
-    assert all(f is e for f, e in zip(found, expected))
-
-
-@pytest.mark.parametrize('index, expected', [(None, B), (0, A), (-1, B),
-                                             (-2, A), (1, B)])
-def test_pick(index, expected):
-    assert pick((A, INDEX, B, (3, 3)), index) is expected
-
-
-@pytest.mark.parametrize('index, place', [(None, 2), (0, 0), (-2, 0), (1, 2)])
-@pytest.mark.parametrize('kind', [tuple, list])
-def test_put_where_pick_finds(kind, index, place):
-    output = kind([A, INDEX, B, (3, 3)])
-    new = torch.full((1, ), 9.)
-    found = put(output, new, index)
-    assert type(found) is kind
-    for i, (now, before) in enumerate(zip(found, output)):
-        assert now is (new if i == place else before)
-    # what was put in is a copy
-    assert output[place] is not new
-    assert pick(found, index) is new
-
-
-def test_put_in_a_tensors_place():
-    assert put(A, B) is B
+@pytest.mark.parametrize('shape, image, declared, expected', [
+    ((1, 96, 56, 56), (224, 224), False, False),
+    ((1, 56, 56, 96), (224, 224), False, True),
+    ((1, 57, 113, 96), (225, 450), False, True),
+    ((1, 96, 57, 113), (225, 450), False, False),
+    ((1, 96, 96, 96), (384, 384), False, False),
+    ((1, 96, 96, 96), (384, 384), True, True),
+    ((1, 512, 7, 7), (224, 224), True, False),
+    ((1, 49, 768), (224, 224), True, False),
+])
+def test_channels_last(shape, image, declared, expected):
+    assert channels_last(shape, image, declared) == expected

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from mmhkt.inheritance import Dissection, Extraction, Layout, Site, find_sites
-from mmhkt.inheritance.sites import pair_stages
+from mmhkt.inheritance import (Dissection, Extraction, Layout, Site,
+                               find_sites, left_out, pair_stages)
 
 
 class Stages(nn.Module):
@@ -74,12 +74,46 @@ def test_head(child, parent):
 
 
 def test_stages(child, parent):
-    """Paired by stride, where both have it: 2 and 4, not 1 and 8."""
+    """In order, the nearest: 1, 2, 4 beside 2, 4, 8."""
     sites = find_sites('stages', child, parent)
-    assert pairs(sites) == [('stage1', 'stage1'), ('stage2', 'stage2')]
-    assert sites[0].child_layout == Layout('map', 4, (16, 16), 0, 2.)
+    assert pairs(sites) == [('stage0', 'stage1'), ('stage1', 'stage2'),
+                            ('stage2', 'stage3')]
+    assert sites[1].child_layout == Layout('map', 4, (16, 16), 0, 2.)
     assert sites[0].parent_layout == Layout('map', 9, (16, 16), 0, 2.)
     assert sites[1].parent_layout == Layout('map', 12, (8, 8), 0, 4.)
+
+
+@pytest.mark.parametrize(
+    'strides, parents, expected',
+    [
+        # As many as the one with fewer has, at equal depths.
+        ((4, 2, 2, 2), (2, 2, 2, 2, 2), [(0, 1), (1, 2), (2, 3), (3, 4)]),
+        ((2, 2, 2, 2, 2), (4, 2, 2, 2), [(1, 0), (2, 1), (3, 2), (4, 3)]),
+        ((1, 2, 2), (1, 2, 2, 2), [(0, 0), (1, 1), (2, 2)]),
+        # Dilated against plain: 4, 8, 8, 8 against 4, 8, 16, 32.
+        ((4, 2, 1, 1), (4, 2, 2, 2), [(0, 0), (1, 1), (2, 2), (3, 3)]),
+        ((4, 2, 2), (4, 2, 1, 1), [(0, 0), (1, 1), (2, 2)]),
+        ((4, 2, 2, 1), (4, 2, 1, 1), [(0, 0), (1, 1), (2, 2), (3, 3)]),
+        # None in common: in order all the same.
+        ((8, 2), (2, 2), [(0, 0), (1, 1)]),
+    ])
+def test_stages_in_order_and_by_depth(strides, parents, expected):
+    one = extraction(Stages(*((s, 4) for s in strides)))
+    other = extraction(Stages(*((s, 8) for s in parents)), 'parent')
+    assert pairs(find_sites(
+        'stages', one, other)) == [(f'stage{c}', f'stage{p}')
+                                   for c, p in expected]
+
+
+def test_what_is_left_out(child, parent):
+    found = find_sites('stages', parent, child)
+    assert [s.site for s in left_out([s.child for s in found], parent.trunk)
+            ] == []
+    found = found[1:]
+    assert [s.site for s in left_out([s.child for s in found], parent.trunk)
+            ] == ['backbone.stage1']
+    plain = extraction(Plain(4))
+    assert left_out([], plain.trunk) == []
 
 
 def test_all_is_stages_and_head(child, parent):
@@ -107,12 +141,12 @@ def test_plain_beside_hierarchical(child):
     """As many blocks as the other has stages, evenly spaced, the last one
     for the last."""
     parent = extraction(Plain(12), 'parent')
-    assert pair_stages(child.dissection, parent.dissection) == [
+    assert pair_stages(child.trunk, parent.trunk) == [
         ('backbone.stage0', 'backbone.blocks.3'),
         ('backbone.stage1', 'backbone.blocks.7'),
         ('backbone.stage2', 'backbone.blocks.11'),
     ]
-    assert pair_stages(parent.dissection, child.dissection) == [
+    assert pair_stages(parent.trunk, child.trunk) == [
         ('backbone.blocks.3', 'backbone.stage0'),
         ('backbone.blocks.7', 'backbone.stage1'),
         ('backbone.blocks.11', 'backbone.stage2'),
@@ -157,14 +191,6 @@ def test_no_feature_enters_the_head(child, sites):
         find_sites(sites, child, parent)
 
 
-def test_no_common_stride(child):
-    parent = extraction(Stages((8, 8), (2, 8)), 'parent')
-    with pytest.raises(ValueError) as error:
-        find_sites('stages', child, parent)
-    assert '[1.0, 2.0, 4.0]' in str(error.value)
-    assert '[8.0, 16.0]' in str(error.value)
-
-
 @pytest.mark.parametrize('strides', [(2, 2, 1), (2, 2, 2), (1, 2, 1)])
 def test_dilated_stages_are_paired_by_name(strides):
     """Else a middle stage would be paired with the parent's last."""
@@ -195,22 +221,23 @@ def test_many_blocks_are_no_stages():
 def test_no_stages(child, parent, role):
     bare = extraction(nn.Sequential(nn.Flatten(), nn.Linear(3072, 8)), role)
     networks = {'child': child, 'parent': parent, role: bare}
-    with pytest.raises(ValueError, match=f'The {role} has no module "back'):
+    with pytest.raises(ValueError, match=f'The {role}, a Sequential, has no'):
         find_sites('stages', networks['child'], networks['parent'])
 
 
 @pytest.mark.parametrize(
     'sites, expected',
     [
-        ('last', [('stage2', 'stage2')]),
-        ('middle', [('stage1', 'stage1')]),
-        ('preactivations', [('stage1.1@in', 'stage1.1@in'),
-                            ('stage2.1@in', 'stage2.1@in')]),
-        ('review', [('stage1', 'stage1.1@in'), ('stage2', 'stage2.1@in'),
-                    ('backbone', 'backbone')]),
+        ('last', [('stage2', 'stage3')]),
+        ('middle', [('stage1', 'stage2')]),
+        ('preactivations', [('stage0.1@in', 'stage1.1@in'),
+                            ('stage1.1@in', 'stage2.1@in'),
+                            ('stage2.1@in', 'stage3.1@in')]),
+        ('review', [('stage0', 'stage1.1@in'), ('stage1', 'stage2.1@in'),
+                    ('stage2', 'stage3.1@in'), ('backbone', 'backbone')]),
         ('logits', [('head', 'head')]),
         # The logits here are no maps.
-        ('dense', [('stage2', 'stage2')]),
+        ('dense', [('stage2', 'stage3')]),
     ])
 def test_presets(child, parent, sites, expected):
     assert pairs(find_sites(sites, child, parent)) == expected

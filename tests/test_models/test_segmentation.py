@@ -7,7 +7,7 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.structures import SegDataSample
 from seg_helpers import tiny_model
 
-from mmhkt.inheritance import Dissection
+from mmhkt.inheritance import Dissection, Trunk
 from mmhkt.models import (Parent, Renormalise, build_network, channel_order_of,
                           task_of)
 from mmhkt.models.parent import normalisation_of
@@ -120,9 +120,8 @@ def test_stages_of_a_network_with_skips_are_the_encoders():
             'auxiliary_head':
             None
         })
-    assert list(dissected(net).stages()) == [
-        f'backbone.encoder.{i}' for i in range(3)
-    ]
+    assert [s.site for s in Trunk(dissected(net)).stages
+            ] == [f'backbone.encoder.{i}' for i in range(3)]
     assert task_of(net).once() == ()
 
 

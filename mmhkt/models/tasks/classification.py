@@ -22,7 +22,7 @@ class Classification(Task):
     def __init__(self, network: nn.Module):
         super().__init__(network)
         if not hasattr(network, 'backbone'):
-            self.backbone = trunk(network)
+            self.backbone = ''  # the network itself
 
     @staticmethod
     def owns(network: nn.Module) -> bool:
@@ -68,36 +68,6 @@ class Classification(Task):
         if any(label.numel() != 1 for label in labels):
             return None
         return (logits.argmax(1) == torch.cat(labels)).float().mean() * 100
-
-
-def trunk(network: nn.Module, share: float = 0.75) -> str:
-    """The module whose blocks make the stages of a network of other houses.
-
-    Args:
-        network (nn.Module): For instance one of timm or torchvision.
-        share (float): The part of all convolutions and linear layers that
-            one child has to hold for the search to go on in it. Defaults to
-            0.75: ``features`` of a MobileNet does, ``layer4`` of a ResNet
-            does not.
-
-    Returns:
-        str: Its path.
-    """
-    path, module = [], network
-    while True:
-        counts = {n: _layers(m) for n, m in module._modules.items() if m}
-        largest = max(counts, key=counts.get, default=None)
-        if largest is None or counts[largest] <= max(
-                1, share * sum(counts.values())):
-            return '.'.join(path)
-        path.append(largest)
-        module = module._modules[largest]
-
-
-def _layers(module: nn.Module) -> int:
-    return sum(
-        isinstance(m, (nn.modules.conv._ConvNd, nn.Linear))
-        for m in module.modules())
 
 
 def check_sample(sample: dict,
