@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from mmhkt.hooks.transfer_hook import Knobs
 from mmhkt.methods import Method as BaseMethod
-from mmhkt.models import (Inheritance, Parent, PlainClassifier, build_network,
-                          channel_order_of)
+from mmhkt.models import (ImageFormat, Inheritance, Parent, PlainClassifier,
+                          build_network)
 from mmhkt.models.build import as_network, from_zoo, is_zoo_name
-from mmhkt.models.parent import normalisation_of
+from mmhkt.models.image_format import normalisation_of
 from mmhkt.runner.inheritance_runner import build_methods
 from mmhkt.utils.config import load_config
 from mmhkt.utils.settings import (Count, Name, NotNegative, Positive,
@@ -99,7 +99,8 @@ def inherit(child: Network,
                 'The parent takes images that are normalised its own way; '
                 'say by mean=[...], std=[...] (0 to 255, RGB) how those of '
                 'the child are.')
-        elder.connect(network, channel_order_of(cfg) if cfg else 'rgb')
+        elder.connect(
+            network, ImageFormat.of(network, cfg, None if cfg else 'rgb'))
     device = next(network.parameters()).device
     if elder is not None:
         elder.to(device)

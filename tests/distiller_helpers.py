@@ -6,7 +6,7 @@ import torch
 from mmpretrain.structures import DataSample
 
 import mmhkt.methods  # noqa: F401  fills the registry
-from mmhkt.inheritance import Layout, Site
+from mmhkt.inheritance import Classes, Layout, Site
 from mmhkt.methods import Distiller, LogitDistiller, PooledDistiller
 from mmhkt.registry import METHODS
 
@@ -39,7 +39,8 @@ def distiller(name, **kwargs):
     ]
     method = method(**kwargs)
     method.survey(SimpleNamespace(get_gt_labels=LABELS.numpy))
-    network = SimpleNamespace(want=lambda sites: None)
+    network = SimpleNamespace(
+        want=lambda sites: None, conflict=None, classes=Classes())
     method.connect(sites, network, network)
     return method.train()
 

@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from mmhkt.models import Inheritance
+from mmhkt.models import ImageFormat, Inheritance
 from mmhkt.models.parent import Parent
 from mmhkt.registry import MODELS
 
@@ -82,7 +82,7 @@ def inherit(child, parent, methods, image):
     child = MMENGINE_MODELS.build(child)
     if parent is not None:
         parent = Parent(dict(model=parent), random_weights=True)
-        parent.connect(child, None)
+        parent.connect(child, ImageFormat.of(child))
     return Inheritance(child, parent, methods, image)
 
 

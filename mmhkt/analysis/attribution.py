@@ -8,7 +8,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
 from mmhkt.models import Parent
-from mmhkt.models.parent import normalisation_of
+from mmhkt.models.image_format import normalisation_of
 from .observe import PARENT
 
 

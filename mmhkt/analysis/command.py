@@ -16,7 +16,7 @@ from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
 from torch import nn
 
 from mmhkt.inheritance import Dissection, Trunk, pair_stages
-from mmhkt.models import Parent, build_network, channel_order_of, task_of
+from mmhkt.models import ImageFormat, Parent, build_network, task_of
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
 from mmhkt.utils.config import (ConfigError, load_config, require,
                                 set_dataloader_defaults)
@@ -75,7 +75,7 @@ def look(cfg: Config, checkpoints: Dict[str, str], images=None) -> tuple:
     child = next(iter(children.values()))
     image = child.data_preprocessor(next(iter(loader)), False)['inputs'][:1]
     parent = Parent.from_cfg(cfg.parent)
-    parent.connect(child, channel_order_of(cfg))
+    parent.connect(child, ImageFormat.of(child, cfg))
     stages = _stages(child, parent, image)
     total = len(loader.dataset) if images is None else min(
         images, len(loader.dataset))

@@ -44,6 +44,11 @@ class ExtractionHook(Hook):
         # Random weights are worth no look.
         if (self.score_parent and runner.val_loop is not None
                 and runner.iter == 0 and model.parent.checkpoint is not None):
+            if model.parent.extraction.reordered:
+                runner.logger.warning(
+                    'THE PARENT IS NOT SCORED on the validation set: its '
+                    'classes are in another order than those of the data.')
+                return
             try:
                 with private_randomness(0):
                     metrics = _score(runner, model.parent)

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .bound import bound_gradients
 from .checkpointing import watched_checkpoints
+from .classes import Classes
 from .dissection import Dissection
 from .extraction import Extraction
 from .feature_cache import FeatureCache
@@ -16,7 +17,7 @@ from .tape import Mixer
 from .transfer import Transfer
 
 __all__ = [
-    'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache', 'GeneticAttention',
+    'Classes', 'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache', 'GeneticAttention',
     'KnownGradient', 'Layout', 'Mixer', 'Mixture', 'PRESETS', 'QUARTERS', 'Regression',
     'Site', 'Stage', 'Transfer', 'Trunk', 'bound_gradients', 'find_sites',
     'left_out', 'pair_stages', 'watched_checkpoints'

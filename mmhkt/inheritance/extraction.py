@@ -7,6 +7,7 @@ from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
 from torch import Tensor, nn
 
 from .checkpointing import Regions
+from .classes import Classes
 from .compilation import compiled
 from .dissection import Dissection
 from .exchange import exchanged
@@ -38,26 +39,35 @@ class Extraction:
         dissection (Dissection): What a dry run of it showed.
         head_site (str, optional): Where the feature is that its head is
             given.
-        logits_site (str): Where its logits are.
+        logits_site (str, optional): Where its logits are; None where there
+            are none, or several.
         once (Sequence[str]): Children of the network that it does without
             when it is run again. Defaults to none.
         presets (dict[str, Sequence[str]], optional): Sites that have a name
             in networks of this kind. Defaults to None.
+        classes (Classes, optional): What the logits stand for. Defaults to
+            None, of classes without names that exclude each other.
     """
 
     def __init__(self,
                  network: nn.Module,
                  dissection: Dissection,
                  head_site: Optional[str],
-                 logits_site: str,
+                 logits_site: Optional[str],
                  once: Sequence[str] = (),
-                 presets: Optional[Dict[str, Sequence[str]]] = None):
+                 presets: Optional[Dict[str, Sequence[str]]] = None,
+                 classes: Optional[Classes] = None):
         self.network = network
         self.dissection = dissection
         self.head_site = head_site
         self.logits_site = logits_site
         self.once = once
         self.presets = presets or {}
+        self.classes = classes or Classes()
+        # The classes of another network among this one's, if it has them in
+        # another order; why logits cannot be compared at all.
+        self._order: Optional[List[int]] = None
+        self.conflict: Optional[str] = None
         self.statistics = RunningStatistics(network)
         self.tape = Tape(Regions(self.statistics))
         self._wanted: Dict[str, None] = {}
@@ -252,7 +262,34 @@ class Extraction:
         feature = pick(self._unchanged(name, call, run), index)
         if self.dissection.channels_last(site):
             feature = feature.movedim(-1, 1)
+        if self._order and self.dissection.canonical(
+                site) == self.dissection.canonical(self.logits_site):
+            feature = self.in_order(feature)
         return feature
+
+    def order_like(self, classes: Classes) -> None:
+        """Have logits read in the order of another network's classes, which
+        are matched by name."""
+        try:
+            self._order = classes.order_in(self.classes)
+        except ValueError as error:
+            self.conflict = str(error)
+        if classes.exclusive != self.classes.exclusive:
+            kinds = ('exclude each other' if c.exclusive else
+                     'do not exclude each other'
+                     for c in (classes, self.classes))
+            self.conflict = (
+                'The classes of the child {}, those of the parent {}, so that '
+                'their logits cannot be compared.'.format(*kinds))
+
+    @property
+    def reordered(self) -> bool:
+        """Whether the logits are read in another order than their own."""
+        return self._order is not None
+
+    def in_order(self, logits: Tensor) -> Tensor:
+        """Logits with their classes in the order wanted."""
+        return logits if self._order is None else logits[:, self._order]
 
     def _unchanged(self,
                    name: str,

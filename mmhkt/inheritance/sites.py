@@ -129,11 +129,20 @@ def _review(child: Extraction, parent: Extraction) -> List[tuple]:
 
 
 def _logits(child: Extraction, parent: Extraction) -> List[tuple]:
+    for network in (child, parent):
+        if network.logits_site is None:
+            raise ValueError(
+                f'The {network.dissection.role}, a '
+                f'{type(network.network).__name__}, has no logits of its own, '
+                'or several (one for each task, say), so that there are none '
+                'to compare; type the sites, or take a method that compares '
+                'features.')
     return [(child.logits_site, parent.logits_site)]
 
 
 def _dense(child: Extraction, parent: Extraction) -> List[tuple]:
-    if child.dissection.layout(child.logits_site).kind == 'map':
+    if child.logits_site is not None and parent.logits_site is not None and (
+            child.dissection.layout(child.logits_site).kind == 'map'):
         return _logits(child, parent)
     return _last(child, parent)
 

@@ -137,7 +137,8 @@ class PooledDistiller(Distiller):
 class LogitDistiller(Distiller):
     """A distiller that compares logits (N, K).
 
-    Of dense logits (B, K, H, W) every position is a row.
+    Of dense logits (B, K, H, W) every position is a row. Where both networks
+    name their classes they are matched by name.
 
     Args:
         temperature (float): What logits are divided by. Defaults to 4.
@@ -154,6 +155,11 @@ class LogitDistiller(Distiller):
     """
 
     default_sites = 'logits'
+    # Whether it can compare probabilities class by class, where classes do
+    # not exclude each other.
+    class_by_class = False
+    # Whether it has to.
+    independent = False
 
     def __init__(self,
                  temperature: Positive = 4.0,
@@ -167,15 +173,24 @@ class LogitDistiller(Distiller):
         self.temperature = temperature
         self.standardise = standardise
 
+    def connect(self, sites: List[Site], child: Extraction,
+                parent: Optional[Extraction]) -> None:
+        if parent is not None and parent.conflict:
+            raise ValueError(parent.conflict)
+        self.independent = not child.classes.exclusive
+        super().connect(sites, child, parent)
+
     def check(self, site: Site) -> None:
         super().check(site)
         classes = site.child_layout.channels, site.parent_layout.channels
-        if classes[0] == 1:
+        if not self.class_by_class and (self.independent or classes[0] == 1):
             raise ValueError(
-                f"The child's logits, \"{site.child}\", are of one channel, "
-                f'of which {type(self).__name__} has nothing to compare: it '
-                'wants one for each class. Give the heads two, for background '
-                'and foreground, or take a method that compares features.')
+                f"The classes of the child's logits, \"{site.child}\", do not "
+                f'exclude each other ({classes[0]} channel(s), each with a '
+                f'probability of its own), but {type(self).__name__} compares '
+                'distributions over classes. Take KD, which then compares '
+                'class by class, a head with one channel for each of the '
+                'classes, or a method that compares features.')
         if classes[0] != classes[1]:
             raise ValueError(
                 f'The parent has {classes[1]} classes, the child {classes[0]},'
@@ -190,7 +205,7 @@ class LogitDistiller(Distiller):
 
     def scaled(self, logits: Tensor) -> Tensor:
         """Logits (N, K) standardised, if wanted, over the temperature."""
-        if self.standardise:
+        if self.standardise and not self.independent:
             logits = standardised(logits)
         return logits / self.temperature
 

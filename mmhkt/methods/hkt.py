@@ -4,7 +4,8 @@ from typing import Any, Dict, List, Literal, Optional, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmhkt.inheritance import Dissection, Extraction, Mixture, Site, find_sites
+from mmhkt.inheritance import (PRESETS, Dissection, Extraction, Mixture, Site,
+                               find_sites)
 from mmhkt.registry import METHODS
 from mmhkt.utils.settings import NotNegative, Positive
 from .base import Method
@@ -176,7 +177,7 @@ class HKT(Method):
         last = list(dict.fromkeys(site.parent for site in sites))
         if len(last) > 1:
             last = parent.dissection.decisive(
-                last, at=parent.logits_site) or last[-1:]
+                last, at=parent.logits_site or '') or last[-1:]
         if not wanted['inherited'] and not wanted['hint']:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]
@@ -360,6 +361,9 @@ def _calls(site: Site, child: Dissection, parent: Dissection) -> int:
 
 
 def _check_classes(child: Extraction, parent: Extraction) -> None:
+    PRESETS['logits'](child, parent)  # that there are any
+    if parent.conflict:
+        raise ValueError(parent.conflict)
     classes = [
         network.dissection.shape(network.logits_site)[1]
         for network in (child, parent)

@@ -20,6 +20,10 @@ class KD(LogitDistiller):
     distillation, and temperature, 4, are those of the benchmarks
     RepDistiller and mdistiller.
 
+    Where classes do not exclude each other (several labels an image, one
+    channel for foreground or not) :math:`\sigma` is the sigmoid, and the
+    divergence the sum of those of each class.
+
     Args:
         temperature, standardise, sites, weights, schedule, sees: See
             :class:`mmhkt.methods.LogitDistiller`. For standardised logits
@@ -27,10 +31,13 @@ class KD(LogitDistiller):
     """
 
     default_weights = dict(native=0.1, distillation=0.9)
+    class_by_class = True
 
     def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
         """Loss of logits (N, K)."""
-        return self.temperature**2 * kl_divergence(
+        divergence = (
+            independent_divergence if self.independent else kl_divergence)
+        return self.temperature**2 * divergence(
             self.scaled(q), self.scaled(z))
 
 
@@ -49,3 +56,19 @@ def kl_divergence(q: Tensor, z: Tensor) -> Tensor:
         z.log_softmax(1),
         reduction='batchmean',
         log_target=True)
+
+
+def independent_divergence(q: Tensor, z: Tensor) -> Tensor:
+    """KL of the child's probabilities from the parent's, of each class by
+    itself, summed over the classes.
+
+    Args:
+        q (Tensor): The child's logits (N, K).
+        z (Tensor): The parent's logits (N, K).
+
+    Returns:
+        Tensor: Mean over the rows.
+    """
+    yes = z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(q))
+    no = (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-q))
+    return (yes + no).sum(1).mean()

@@ -71,7 +71,8 @@ class Step:
         self.run_parent()
         given = {site: _one_by_one(of) for site, of in features.items()}
         with self.parent.rerun(given):
-            logits = self.parent.network(self._parent_inputs)
+            logits = self.parent.in_order(
+                self.parent.network(self._parent_inputs))
         self.logits[term] = logits.detach()
         with self.child.rerun({self.child.logits_site: _one_by_one([logits])}):
             return self.child.network(
@@ -125,7 +126,8 @@ class Step:
         kind = 'mixture' if mixers else 'own'
         if kind == 'own' and 'own' in self._terms:
             own = self._terms['own']
-            self.logits[term] = self.logits[own]
+            if own in self.logits:
+                self.logits[term] = self.logits[own]
             return self._passes[own]
         if kind == 'own' and self._passes:
             raise RuntimeError('The own pass of a step is its first one; say '
@@ -135,7 +137,8 @@ class Step:
         with run(mixers, term):
             self._passes[term] = self.child.network(
                 self.inputs, self.data_samples, mode='loss')
-        self.logits[term] = self.child.logits(term)
+        if self.child.logits_site is not None:
+            self.logits[term] = self.child.logits(term)
         return self._passes[term]
 
 

@@ -46,11 +46,6 @@ def as_network(network: nn.Module, **settings: Any) -> nn.Module:
     return PlainClassifier(network, **settings)
 
 
-def image_channels(network: nn.Module) -> int:
-    """How many channels images have, by the first filters."""
-    return next(p.shape[1] for p in network.parameters() if p.dim() == 4)
-
-
 def is_zoo_name(config: str) -> bool:
     """Whether a text is no path or ``package::path`` of a config."""
     return '::' not in config and not config.endswith('.py')

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from mmhkt.inheritance import (EVERY_STAGE, Dissection, Extraction, Site,
+from mmhkt.inheritance import (EVERY_STAGE, Classes, Dissection, Extraction, Site,
                                bound_gradients, find_sites, left_out,
                                watched_checkpoints)
 from mmhkt.methods import Method, Step
@@ -36,6 +36,8 @@ class Inheritance(BaseModel):
         task (dict, optional): Settings of the child's task. Defaults to None.
         compile_cfg (dict, optional): Arguments of ``torch.compile`` for the
             child. Defaults to None: it is not compiled.
+        classes (Sequence[str], optional): Names of the child's classes, to
+            be matched with its parent's. Defaults to None, not known.
 
     Raises:
         ValueError: If a site does not exist or cannot be aligned, or a method
@@ -48,7 +50,8 @@ class Inheritance(BaseModel):
                  methods: Sequence[Method],
                  image: Tensor,
                  task: Optional[dict] = None,
-                 compile_cfg: Optional[dict] = None):
+                 compile_cfg: Optional[dict] = None,
+                 classes: Optional[Sequence[str]] = None):
         super().__init__(data_preprocessor=child.data_preprocessor)
         self.child = child
         self.task = task_of(child, task)
@@ -64,23 +67,27 @@ class Inheritance(BaseModel):
         self.counts: List[str] = []
         self.halves: List[str] = []
         _number(self.methods)
-        self._dissect(image)
+        self._dissect(image, classes)
 
     @property
     def parent(self) -> Optional[Parent]:
         """Parent: The frozen parent, None where no method needs one."""
         return self._parent[0]
 
-    def _dissect(self, image: Tensor) -> None:
-        child = self._extraction = _extraction(self.task, image, 'child')
-        child.want([child.logits_site])
+    def _dissect(self, image: Tensor,
+                 classes: Optional[Sequence[str]]) -> None:
+        child = self._extraction = _extraction(
+            self.task, image, 'child', classes)
+        if child.logits_site is not None:
+            child.want([child.logits_site])
         parent = None
         if self.parent is not None:
             self.task.match(self.parent.network)
             parent = self.parent.extraction = _extraction(
                 task_of(self.parent.network), self.parent.images(image),
-                'parent')
+                'parent', self.parent.classes)
             parent.cache = self.parent.feature_cache()
+            parent.order_like(child.classes)
         for method in self.methods:
             sites = []
             if method.needs_parent:
@@ -279,6 +286,9 @@ class Inheritance(BaseModel):
         extra = sum(p.numel() for p in self.transfer_parameters())
         notes.append(f'learned in training only: {extra:,} parameters')
         if self.parent is not None:
+            if self.parent.extraction.reordered:
+                notes.append("the parent's logits are read in the order of "
+                             "the child's classes, by their names")
             notes.append("the parent's input is re-normalised: "
                          f'{self.parent.renormalise.extra_repr()}')
         table.caption = '\n'.join(notes)
@@ -290,11 +300,15 @@ class Inheritance(BaseModel):
         return super()._apply(fn, *args, **kwargs)
 
 
-def _extraction(task: Task, image: Tensor, role: str) -> Extraction:
+def _extraction(task: Task,
+                image: Tensor,
+                role: str,
+                classes: Optional[Sequence[str]] = None) -> Extraction:
     image = image.to(next(task.network.parameters()).device)
     dissection = Dissection(task.network, image, role, task.backbone)
     return Extraction(task.network, dissection, task.head_site(dissection),
-                      task.logits_site(dissection), task.once(), task.presets)
+                      task.logits_site(dissection), task.once(), task.presets,
+                      Classes(classes and tuple(classes), task.exclusive))
 
 
 def _number(methods: Sequence[Method]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmhkt.utils.files import replaced
 from .flow import RAFT
-from .parent import normalisation_of
+from .image_format import normalisation_of
 
 # The first with `GridSample`, which RAFT needs.
 OPSET = 17

@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import hashlib
-from typing import Any, Literal, Optional, Tuple, Union
+from typing import Any, Literal, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from mmhkt.utils.hashing import hash_of_weights
 from mmhkt.utils.settings import (Count, Name, ReviseKeys, SettingError, check,
                                   checked)
 from .build import as_network, build_network, from_zoo, is_zoo_name
+from .image_format import ImageFormat, Normalisation, channel_order_of
 from .tasks import TASKS
 
 NO_CHECKPOINT = (
@@ -47,13 +48,17 @@ class Parent(nn.Module):
         random_weights (bool): Go without a checkpoint. A random parent
             teaches nothing; it serves tests and timings. Defaults to False.
         channel_order (str, optional): ``'rgb'`` or ``'bgr'``, what the parent
-            takes. Defaults to None, found: see :func:`channel_order_of`.
+            takes. Defaults to None, found: see
+            :func:`mmhkt.models.channel_order_of`.
         input_size (tuple[int, int], optional): Height and width to which
             images are resized for the parent. Defaults to None, as the child
             gets them.
         cache (str, optional): A folder in which its features are kept, for
             runs that see the same batches, see
             :class:`mmhkt.inheritance.FeatureCache`. Defaults to None.
+        classes (Sequence[str], optional): Names of its classes, in the order
+            of its logits, which are matched with those of the child's data.
+            Defaults to None: those that its checkpoint names, if it does.
 
     Raises:
         ValueError: Without a checkpoint, or where it does not fit.
@@ -67,7 +72,8 @@ class Parent(nn.Module):
                  random_weights: bool = False,
                  channel_order: Optional[Literal['rgb', 'bgr']] = None,
                  input_size: Optional[Tuple[Count, Count]] = None,
-                 cache: Optional[Name] = None):
+                 cache: Optional[Name] = None,
+                 classes: Optional[Sequence[Name]] = None):
         super().__init__()
         has_weights = isinstance(config, nn.Module) or random_weights
         if isinstance(config, str) and is_zoo_name(config):
@@ -80,9 +86,12 @@ class Parent(nn.Module):
             as_network(config)
             if isinstance(config, nn.Module) else build_network(self.cfg))
         self.checkpoint = checkpoint
+        self.classes = classes
         if checkpoint is not None:
-            weights = weights_of(
-                read_checkpoint(checkpoint, trusted), revise_keys)
+            file = read_checkpoint(checkpoint, trusted)
+            if classes is None:
+                self.classes = classes_in(file)
+            weights = weights_of(file, revise_keys)
             load_strictly(self.network, weights,
                           f'The parent\'s checkpoint "{checkpoint}"')
         self.channel_order = channel_order or channel_order_of(self.cfg)
@@ -127,18 +136,18 @@ class Parent(nn.Module):
             raise SettingError(NO_CHECKPOINT)
         return cfg
 
-    def connect(self, child: nn.Module, child_order: Optional[str]) -> None:
-        """Learn how the child's images are normalised.
+    def connect(self, child: nn.Module, images: ImageFormat) -> None:
+        """Learn what images the child is given.
 
         Args:
-            child (nn.Module): With the data preprocessor that makes them.
-            child_order (str, optional): Their channel order.
+            child (nn.Module): The child.
+            images (ImageFormat): How its images reach it.
+
+        Raises:
+            ValueError: If the parent's cannot be made of them.
         """
-        self.renormalise = Renormalise(
-            normalisation_of(child.data_preprocessor),
-            normalisation_of(self.network.data_preprocessor),
-            flip=None not in (child_order, self.channel_order)
-            and child_order != self.channel_order)
+        wanted = ImageFormat.of(self.network, self.cfg, self.channel_order)
+        self.renormalise = Renormalise.between(images, wanted)
 
     def feature_cache(self) -> Optional[FeatureCache]:
         """Where this network's features are kept; None if they are not."""
@@ -178,15 +187,18 @@ class Renormalise(nn.Module):
         before (tuple): Mean and standard deviation of each channel that the
             images are normalised with, in their channel order.
         after (tuple): Those wanted, in the channel order wanted.
-        flip (bool): Whether the channel order is reversed.
+        flip (bool): Whether the channel order is reversed. Defaults to False.
+        repeat (int): How often a channel is repeated. Defaults to 1.
     """
 
     def __init__(self,
-                 before: Tuple[Tensor, Tensor],
-                 after: Tuple[Tensor, Tensor],
-                 flip: bool = False):
+                 before: Normalisation,
+                 after: Normalisation,
+                 flip: bool = False,
+                 repeat: int = 1):
         super().__init__()
         self.flip = flip
+        self.repeat = repeat
         (mean, std), (new_mean, new_std) = before, after
         if flip:
             mean, std = mean.flip(0), std.flip(0)
@@ -196,11 +208,48 @@ class Renormalise(nn.Module):
         self.register_buffer('shift',
                              ((mean - new_mean) / new_std).float().view(shape))
 
+    @classmethod
+    def between(cls, child: ImageFormat, parent: ImageFormat) -> 'Renormalise':
+        """From the child's images to the parent's.
+
+        Raises:
+            ValueError: If the number of channels is another, but for grey
+                images of a parent of three; or if one of the two normalises
+                in a way that is not known.
+        """
+        repeat = 1
+        if child.channels != parent.channels:
+            if (child.channels, parent.channels) != (1, 3):
+                raise ValueError(
+                    f'The child takes images of {child.channels} channel(s), '
+                    f'the parent of {parent.channels}: its images cannot be '
+                    'made of the child\'s (only grey is repeated for a parent '
+                    'of 3 channels). Take a parent of as many channels.')
+            repeat = 3
+        if child.unknown != parent.unknown:
+            role, step = next(
+                (role, one.unknown[0])
+                for role, one in (('child', child), ('parent', parent))
+                if one.unknown)
+            raise ValueError(
+                f'The pipeline of the {role} normalises by {step} in a way '
+                'that is not known here, so that the parent\'s images cannot '
+                'be made of the child\'s. Normalise in data_preprocessor, by '
+                'mean and std, or by a step Normalize that has them.')
+        return cls(
+            child.normalisation,
+            parent.normalisation,
+            flip=None not in (child.order, parent.order)
+            and child.order != parent.order,
+            repeat=repeat)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Args: images (Tensor): (B, 3, H, W), or (B, 6, H, W) of pairs."""
+        """Args: images (Tensor): (B, C, H, W), or (B, 6, H, W) of pairs."""
         if self.flip:
             # Of each frame of a pair on its own.
             images = images.unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
+        if self.repeat > 1:
+            images = images.repeat(1, self.repeat, 1, 1)
         if self.same:
             return images
         return images * self.scale + self.shift
@@ -209,47 +258,10 @@ class Renormalise(nn.Module):
         what = 'none' if self.same else (
             f'x {[round(v, 4) for v in self.scale.flatten().tolist()]} + '
             f'{[round(v, 4) for v in self.shift.flatten().tolist()]}')
-        return f'{what}{", channels reversed" if self.flip else ""}'
-
-
-def normalisation_of(preprocessor: nn.Module) -> Tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a data preprocessor, in float64 and in
-    the order of the channels that it puts out; 0 and 1 where it has none."""
-    mean = getattr(preprocessor, 'mean', None)
-    if mean is None or not getattr(preprocessor, '_enable_normalize', True):
-        return (torch.zeros(1, dtype=torch.float64),
-                torch.ones(1, dtype=torch.float64))
-    return tuple(
-        getattr(preprocessor, name).detach().cpu().double().flatten()
-        for name in ('mean', 'std'))
-
-
-def channel_order_of(cfg: Config) -> Optional[str]:
-    """The order of the channels that reach a config's network.
-
-    OpenMMLab's file loaders read BGR; its array data sets (CIFAR and so on)
-    hold RGB; the data preprocessor's ``to_rgb`` (``bgr_to_rgb``) reverses
-    either.
-
-    Returns:
-        str | None: ``'rgb'`` or ``'bgr'``; None where the config has no data
-        pipeline, so that it cannot be told.
-    """
-    loader = cfg.get('test_dataloader') or cfg.get('train_dataloader')
-    if not loader:
-        return None
-    dataset = loader['dataset']
-    while 'dataset' in dataset or 'datasets' in dataset:  # a wrapper
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    steps = [step.get('type', '') for step in dataset.get('pipeline', ())]
-    order = 'bgr' if any('LoadImage' in str(step) for step in steps) else 'rgb'
-    preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
-        'data_preprocessor') or {}
-    if any(
-            preprocessor.get(name)
-            for name in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr')):
-        order = order[::-1]
-    return order
+        return ''.join([
+            what, ', channels reversed' if self.flip else '',
+            f', repeated {self.repeat} times' if self.repeat > 1 else ''
+        ])
 
 
 def _config_of(config: Union[str, dict, nn.Module]) -> Config:
@@ -266,3 +278,16 @@ def _config_of(config: Union[str, dict, nn.Module]) -> Config:
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     return config
+
+
+def classes_in(checkpoint: dict) -> Optional[Tuple[str, ...]]:
+    """The names of the classes that a checkpoint of OpenMMLab's notes."""
+    meta = checkpoint.get('meta')
+    for key in ('dataset_meta', 'CLASSES'):
+        found = meta.get(key) if isinstance(meta, dict) else None
+        if isinstance(found, dict):
+            found = found.get('classes') or found.get('CLASSES')
+        if isinstance(found, (list, tuple)) and found and all(
+                isinstance(name, str) for name in found):
+            return tuple(found)
+    return None

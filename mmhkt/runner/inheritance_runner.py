@@ -4,7 +4,7 @@ import os
 import os.path as osp
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 import torch
 import torch.distributed as dist
@@ -23,7 +23,7 @@ from torch import nn
 from mmhkt.datasets import SampleLoader
 from mmhkt.hooks import SafeCheckpointHook
 from mmhkt.methods import Method
-from mmhkt.models import Inheritance, Parent, channel_order_of, task_of
+from mmhkt.models import ImageFormat, Inheritance, Parent, task_of
 from mmhkt.models.watch import Diverged
 from mmhkt.registry import HOOKS, LOOPS, METHODS, RUNNERS
 from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest,
@@ -162,7 +162,7 @@ class InheritanceRunner(Runner):
             if any(method.needs_parent for method in methods) or (
                     not methods and self.cfg.get('parent')):
                 parent = Parent.from_cfg(self.cfg.get('parent'))
-                parent.connect(child, channel_order_of(self.cfg))
+                parent.connect(child, ImageFormat.of(child, self.cfg))
                 parent.to(get_device())
         if image is None:
             # It may take a while, and a parent that does not fit has none.
@@ -178,8 +178,16 @@ class InheritanceRunner(Runner):
                 # Which method is compiled; here it is what lies between taps.
                 compile_cfg.pop('target', None)
             return Inheritance(child, parent, methods, image,
-                               self.cfg.get('task'),
-                               compile_cfg).to(get_device())
+                               self.cfg.get('task'), compile_cfg,
+                               self._classes()).to(get_device())
+
+    def _classes(self) -> Optional[Sequence[str]]:
+        """Names of the classes of the training set, where it is built."""
+        loader = self._train_dataloader
+        if isinstance(loader, dict):
+            return None
+        meta = getattr(loader.dataset, 'metainfo', None) or {}
+        return meta.get('classes')
 
     def _maybe_compile(self, target: str) -> None:
         """Nothing: compiled is what lies between the taps, and by those."""

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mmhkt.inheritance import QUARTERS
 from mmhkt.models import Inheritance
-from mmhkt.models.build import image_channels
+from mmhkt.models.image_format import image_channels
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 set_dataloader_defaults)
 from .inheritance_runner import InheritanceRunner

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ClsDataPreprocessor
 
-from mmhkt.models import Parent, Renormalise, channel_order_of
-from mmhkt.models.parent import normalisation_of
+from mmhkt.models import ImageFormat, Parent, Renormalise, channel_order_of
+from mmhkt.models.image_format import normalisation_of
 from mmhkt.utils.config import load_config
 
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -84,7 +84,8 @@ def test_channel_order_without_data_is_unknown():
 def parent():
     parent = Parent(
         str(CONFIGS / 'alone/resnet8-narrow_digits.py'), random_weights=True)
-    parent.connect(parent.network, 'rgb')
+    parent.connect(parent.network,
+                   ImageFormat.of(parent.network, order='rgb'))
     return parent
 
 
@@ -116,7 +117,8 @@ def test_input_size():
         str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
         random_weights=True,
         input_size=(16, 12))
-    parent.connect(parent.network, 'rgb')
+    parent.connect(parent.network,
+                   ImageFormat.of(parent.network, order='rgb'))
     assert parent.images(torch.rand(2, 3, 8, 8)).shape == (2, 3, 16, 12)
     flat = parent.images(torch.full((1, 3, 8, 8), 0.25))
     torch.testing.assert_close(flat, torch.full((1, 3, 16, 12), 0.25))

@@ -10,7 +10,7 @@ from seg_helpers import tiny_model
 from mmhkt.inheritance import Dissection, Trunk
 from mmhkt.models import (Parent, Renormalise, build_network, channel_order_of,
                           task_of)
-from mmhkt.models.parent import normalisation_of
+from mmhkt.models.image_format import normalisation_of
 from mmhkt.models.tasks.segmentation import check_sample
 from mmhkt.utils.config import load_config
 

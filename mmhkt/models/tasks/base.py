@@ -45,13 +45,20 @@ class Task(metaclass=ABCMeta):
         """
 
     @abstractmethod
-    def logits_site(self, dissection: Dissection) -> str:
-        """Where the logits are."""
+    def logits_site(self, dissection: Dissection) -> Optional[str]:
+        """Where the logits are; None of a network that has none, or several.
+        """
 
     @abstractmethod
     def head_site(self, dissection: Dissection) -> Optional[str]:
         """Where the feature is that the head, or its classifier, is given;
         None where no module returns it."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether one position or image is of one class only. Defaults to
+        True."""
+        return True
 
     @abstractmethod
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:

@@ -29,9 +29,18 @@ class Classification(Task):
         """Whether a network is made for this task."""
         return isinstance(network, BaseClassifier)
 
-    def logits_site(self, dissection: Dissection) -> str:
-        """The module that returns the logits: the last one to run."""
-        return dissection.top_level()[-1]
+    def logits_site(self, dissection: Dissection) -> Optional[str]:
+        """The module that returns the logits: the last one to run; None where
+        it returns some for each of several tasks."""
+        last = dissection.top_level()[-1]
+        return None if 'task_heads' in dict(
+            self.network.get_submodule(last).named_children()) else last
+
+    @property
+    def exclusive(self) -> bool:
+        """Not of heads for several labels an image."""
+        head = getattr(self.network, 'head', None)
+        return 'MultiLabel' not in type(head).__name__
 
     def head_site(self, dissection: Dissection) -> Optional[str]:
         """The module whose feature the head is given, None where a

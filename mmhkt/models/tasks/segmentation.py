@@ -85,6 +85,11 @@ class Segmentation(Task):
                 break
         return site
 
+    @property
+    def exclusive(self) -> bool:
+        """Not of one channel, for foreground or not."""
+        return self.head.out_channels > 1
+
     def once(self) -> Sequence[str]:
         """The auxiliary heads."""
         if self.inherit_auxiliary or not self.network.with_auxiliary_head:

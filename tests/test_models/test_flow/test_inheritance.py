@@ -8,7 +8,7 @@ import torch
 from helpers import CONFIGS
 
 from mmhkt.methods import FitNet, FlowImitation, GatedHKT
-from mmhkt.models import Inheritance, Parent, build_network
+from mmhkt.models import ImageFormat, Inheritance, Parent, build_network
 from mmhkt.structures import FlowDataSample
 from mmhkt.utils.config import load_config
 
@@ -31,7 +31,7 @@ def model_with(method, parent=None):
     child.init_weights()
     parent = Parent((parent or network('large', iters_train=5)),
                     random_weights=True)
-    parent.connect(child, 'rgb')
+    parent.connect(child, ImageFormat.of(child, order='rgb'))
     return Inheritance(child, parent, [method], torch.rand(1, 6, *SIZE))
 
 
@@ -192,7 +192,8 @@ def test_encoders_are_compared_at_their_stages(batch):
 def test_channels_of_both_frames_are_reversed():
     cfg = network('large')
     parent = Parent(cfg, random_weights=True, channel_order='bgr')
-    parent.connect(build_network(network('small')), 'rgb')
+    child = build_network(network('small'))
+    parent.connect(child, ImageFormat.of(child, order='rgb'))
     images = torch.arange(6.).view(1, 6, 1, 1)
     assert parent.images(images).flatten().tolist() == [2, 1, 0, 5, 4, 3]
 

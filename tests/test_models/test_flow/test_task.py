@@ -8,7 +8,7 @@ from helpers import CONFIGS
 from torch import nn
 
 from mmhkt.inheritance import Dissection, Extraction
-from mmhkt.models import Parent, build_network, channel_order_of, task_of
+from mmhkt.models import ImageFormat, Parent, build_network, task_of
 from mmhkt.structures import FlowDataSample
 from mmhkt.utils.config import load_config
 
@@ -88,7 +88,7 @@ def test_parent_gets_images_as_it_was_trained_with():
             std=(58.395, 57.12, 57.375)))
     child_cfg, child = network('small')
     parent = Parent(cfg, random_weights=True)
-    parent.connect(child, channel_order_of(child_cfg))
+    parent.connect(child, ImageFormat.of(child, child_cfg))
     images = parent.images(child.data_preprocessor(batch())['inputs'])
     wanted = parent_network.data_preprocessor(batch())['inputs']
     assert torch.allclose(images, wanted, atol=1e-5)

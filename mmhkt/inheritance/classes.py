@@ -1,0 +1,56 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import re
+from dataclasses import dataclass
+from typing import List, Optional, Tuple
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the channels of a network's logits stand for.
+
+    Attributes:
+        names (tuple[str], optional): Of the classes, None where nobody says.
+        exclusive (bool): Whether one position or image is of one class only.
+            Where it may be of several, or of the only one or not, each
+            channel is a question of its own (a sigmoid, not a softmax).
+    """
+    names: Optional[Tuple[str, ...]] = None
+    exclusive: bool = True
+
+    def order_in(self, other: 'Classes') -> Optional[List[int]]:
+        """Where each class is among those of another network.
+
+        Case, spaces and hyphens make no difference; numbers are no names.
+
+        Returns:
+            list[int] | None: None where they are in the same order, or either
+            does not say.
+
+        Raises:
+            ValueError: If a class has none of its name there.
+        """
+        own, others = ([_plain(name) for name in classes.names or ()]
+                       for classes in (self, other))
+        # That there are more or fewer is said elsewhere.
+        if own == others or len(own) != len(others) or any(
+                all(name.isdigit() for name in names)
+                for names in (own, others)):
+            return None
+        missing = [n for n, name in zip(self.names or (), own) if name not in others]
+        if missing:
+            raise ValueError(
+                f'The classes of the child are {_few(self.names or ())}, those of '
+                f'the parent {_few(other.names or ())}: "{missing[0]}" is none of '
+                'these, so that their logits cannot be compared. If they are '
+                'the same in this order, say so by parent.classes=[...] with '
+                'the names that the child\'s have.')
+        return [others.index(name) for name in own]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r'[\s_-]+', ' ', str(name)).strip().lower()
+
+
+def _few(names: Tuple[str, ...], most: int = 6) -> str:
+    shown = ', '.join(map(str, names[:most]))
+    return shown + (', ...' if len(names) > most else '')
