@@ -42,7 +42,7 @@ ZOOS = dict(
         distribution='mmsegmentation',
         child='pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py',
         parent='pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py',
-        sizes=((128, 128), (512, 512))))
+        sizes=((64, 64), (128, 128), (512, 512))))
 # The default; one that compares logits, one stages, one pooled features.
 METHODS = ('HKT', 'KD', 'FitNet', 'RKD')
 # Of the smallest of a family's configurations.
@@ -203,7 +203,7 @@ def in_a_process(zoo: str, config: str, seconds: int) -> dict:
     pid = os.fork()
     if not pid:
         os.close(read)
-        signal.alarm(seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # of its own time
         try:
             result = survey(zoo, config)
         except Exception as error:
@@ -217,7 +217,7 @@ def in_a_process(zoo: str, config: str, seconds: int) -> dict:
     _, status = os.waitpid(pid, 0)
     if not text:
         why = f'more than {seconds} s' if os.WIFSIGNALED(
-            status) and os.WTERMSIG(status) == signal.SIGALRM else (
+            status) and os.WTERMSIG(status) == signal.SIGPROF else (
                 f'the process ended with {status}')
         return dict(error=why)
     return json.loads(text)
@@ -229,7 +229,11 @@ def main(argv=None) -> None:
     parser.add_argument('--zoo', choices=list(ZOOS), nargs='+',
                         default=list(ZOOS))
     parser.add_argument('--only', help='regular expression of config paths')
-    parser.add_argument('--seconds', type=int, default=300)
+    parser.add_argument('--seconds', type=int, default=120)
+    parser.add_argument(
+        '--again',
+        action='store_true',
+        help='also try those that are in the file')
     args = parser.parse_args(argv)
     warnings.filterwarnings('ignore')
     torch.set_num_threads(1)
@@ -243,6 +247,8 @@ def main(argv=None) -> None:
             partner(zoo, role)  # before all forks
         for (folder, kind), config in found.items():
             if args.only and not re.search(args.only, config):
+                continue
+            if not args.again and f'{folder}: {kind}' in rows:
                 continue
             result = in_a_process(zoo, config, args.seconds)
             rows[f'{folder}: {kind}'] = dict(config=config, **result)

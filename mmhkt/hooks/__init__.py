@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .checkpoint_hook import SafeCheckpointHook
+from .data_hook import DataHook
 from .divergence_hook import DivergenceHook
 from .examples_hook import ExamplesHook
 from .extraction_hook import ExtractionHook
@@ -9,7 +10,7 @@ from .record_hook import RecordHook
 from .transfer_hook import TransferHook
 
 __all__ = [
-    'DivergenceHook', 'ExamplesHook', 'ExtractionHook',
+    'DataHook', 'DivergenceHook', 'ExamplesHook', 'ExtractionHook',
     'FlowVisualizationHook', 'MixtureHook', 'RecordHook', 'SafeCheckpointHook',
     'TransferHook'
 ]

@@ -202,7 +202,9 @@ class Renormalise(nn.Module):
         (mean, std), (new_mean, new_std) = before, after
         if flip:
             mean, std = mean.flip(0), std.flip(0)
-        self.same = bool((mean == new_mean).all() and (std == new_std).all())
+        # Else by rounding, where one is of 0 to 1 and the other of 0 to 255.
+        self.same = bool((((mean - new_mean) / new_std).abs() < 1e-6).all() and
+                         ((std / new_std - 1).abs() < 1e-6).all())
         shape = (-1, 1, 1)
         self.register_buffer('scale', (std / new_std).float().view(shape))
         self.register_buffer('shift',

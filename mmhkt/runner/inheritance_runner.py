@@ -37,6 +37,7 @@ from . import transfer_part
 from .loops import InheritanceEpochLoop, InheritanceIterLoop
 
 HOOKS_OF_OURS = dict(
+    data='mmhkt.DataHook',
     extraction='mmhkt.ExtractionHook',
     transfer='mmhkt.TransferHook',
     mixture='mmhkt.MixtureHook',

@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from abc import ABCMeta, abstractmethod
-from typing import Callable, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from torch import Tensor, nn
 
@@ -71,6 +71,33 @@ class Task(metaclass=ABCMeta):
         Args:
             labels (Tensor): One an image.
         """
+
+    @property
+    def num_classes(self) -> Optional[int]:
+        """How many classes the network tells apart, None where that is no
+        question or not said. Defaults to None."""
+        return None
+
+    def tally(self, data_sample: Any) -> Dict[Any, int]:
+        """How often each class occurs in an annotation (of maps, in how many
+        positions), and as ``'ignored'`` what counts nowhere. Defaults to
+        nothing."""
+        return {}
+
+    def check_labels(self, labels: Any, dataset: Any) -> List[int]:
+        """Check the labels of a whole data set. Defaults to nothing.
+
+        Args:
+            labels (ndarray): One an image, whole numbers.
+            dataset (Dataset): Theirs.
+
+        Returns:
+            list[int]: The classes without an image.
+
+        Raises:
+            ValueError: If a label stands for no class.
+        """
+        return []
 
     def match(self, parent: nn.Module) -> None:
         """Make a parent run as the network does. Defaults to nothing.

@@ -1,7 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from collections import Counter
 from functools import partial
-from typing import Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
+import numpy as np
 import torch
 from mmpretrain.models import BaseClassifier
 from mmpretrain.structures import DataSample
@@ -58,15 +60,43 @@ class Classification(Task):
     def check(self, training: bool) -> Optional[Callable[[dict], None]]:
         """See :func:`check_sample`; None of heads that do not say how many
         classes they have."""
-        head = getattr(self.network, 'head', None)
-        classes = getattr(head, 'num_classes', None)
-        if not isinstance(classes, int) or classes < 1:
+        if self.num_classes is None:
             return None
         return partial(
             check_sample,
-            num_classes=classes,
+            num_classes=self.num_classes,
             training=training,
-            several='MultiLabel' in type(head).__name__)
+            several=not self.exclusive)
+
+    @property
+    def num_classes(self) -> Optional[int]:
+        """As the head says."""
+        classes = getattr(
+            getattr(self.network, 'head', None), 'num_classes', None)
+        return classes if isinstance(classes, int) and classes > 0 else None
+
+    def tally(self, data_sample: DataSample) -> Dict[Any, int]:
+        """Each label once."""
+        label = data_sample.get('gt_label')
+        if not isinstance(label, Tensor):
+            return {}
+        return Counter(label.flatten().tolist())
+
+    def check_labels(self, labels: np.ndarray, dataset: Any) -> List[int]:
+        """The classes without an image."""
+        classes = self.num_classes
+        if classes is None:
+            return []
+        outside = np.flatnonzero((labels < 0) | (labels >= classes))
+        if len(outside):
+            first = int(outside[0])
+            path = dataset.get_data_info(first).get('img_path')
+            raise ValueError(
+                f'The label of {path or f"image {first}"} is '
+                f'{labels[first]}, as are {len(outside) - 1} more outside, '
+                f'but the network has {classes} classes, from 0 on. Mend the '
+                'labels or folders, or set head.num_classes.')
+        return sorted(set(range(classes)) - set(labels.tolist()))
 
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in %, None where labels are mixed or not single."""

@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import List
+from typing import Any, Dict, List
 
 from torch import Tensor, nn
 
@@ -58,6 +58,11 @@ class OpticalFlow(Task):
             FlowDataSample(gt_flow=flow, valid=flow.isfinite().all(0))
             for flow in labels
         ]
+
+    def tally(self, data_sample: FlowDataSample) -> Dict[Any, int]:
+        """Pixels whose flow is known, and others."""
+        known = int(data_sample.valid.sum())
+        return dict(known=known, ignored=data_sample.valid.numel() - known)
 
     def score(self, logits: Tensor, data_samples: list) -> None:
         """None: flow has no accuracy; the losses bring an error, ``epe``."""

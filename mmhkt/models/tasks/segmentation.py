@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import sys
 from functools import partial
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Dict, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,19 @@ class Segmentation(Task):
         hits = (predicted == labels) & counted
         return 100 * hits.sum() / counted.sum().clamp(min=1)
 
+    @property
+    def num_classes(self) -> int:
+        """Of the decode head."""
+        return self.head.num_classes
+
+    def tally(self, data_sample: Any) -> Dict[Any, int]:
+        """Pixels of each class."""
+        labels, counts = data_sample.gt_sem_seg.data.unique(return_counts=True)
+        return {
+            'ignored' if label == self.head.ignore_index else label: count
+            for label, count in zip(labels.tolist(), counts.tolist())
+        }
+
     def check(self, training: bool) -> Callable[[dict], None]:
         """See :func:`check_sample`."""
         return partial(
@@ -158,6 +171,11 @@ def check_sample(sample: dict,
             f'{data_sample.get("img_path")} has no mask, or the pipeline does '
             'not load it (LoadAnnotations).')
     mask = data_sample.gt_sem_seg.data
+    if mask.dim() > 3 or mask.dim() == 3 and mask.shape[0] != 1:
+        raise ValueError(
+            f'The mask of {_file(data_sample)} has {mask.shape[-1]} channels, '
+            'labels are wanted: one number a pixel, the class. Convert the '
+            'files.')
     size = sample['inputs'].shape[-2:]
     if not training:
         size = data_sample.get('ori_shape', mask.shape)[-2:]
