@@ -99,8 +99,8 @@ def inherit(child: Network,
                 'The parent takes images that are normalised its own way; '
                 'say by mean=[...], std=[...] (0 to 255, RGB) how those of '
                 'the child are.')
-        elder.connect(
-            network, ImageFormat.of(network, cfg, None if cfg else 'rgb'))
+        elder.connect(network,
+                      ImageFormat.of(network, cfg, None if cfg else 'rgb'))
     device = next(network.parameters()).device
     if elder is not None:
         elder.to(device)

@@ -48,8 +48,8 @@ METHODS = ('HKT', 'KD', 'FitNet', 'RKD')
 # Of the smallest of a family's configurations.
 SMALL = ('nano', 'pico', 'femto', 'atto', 'xxs', 'tiny', 'tiny', 'r18', 'r26',
          'b0', '-t_', '-t-', '_t_', 'small', '-s_', '-s-', 's0', 'a0', 'xs',
-         'mit-b0', 'r34', 'r50', '400mf', '0.5', 'p12', 'stdc1', 'vit-t',
-         'l1', '11', 's12', 'base', '-b_', '-b-', '_b_', 'b16', 'p16')
+         'mit-b0', 'r34', 'r50', '400mf', '0.5', 'p12', 'stdc1', 'vit-t', 'l1',
+         '11', 's12', 'base', '-b_', '-b-', '_b_', 'b16', 'p16')
 LARGE = ('large', 'huge', 'giant', '384', '448', '512px', 'b7', 'l2', '101',
          '152', '-l', '-h', '-g', 'xlarge', '769', '896', '640')
 
@@ -179,14 +179,14 @@ def step(joined: Inheritance, images: torch.Tensor) -> dict:
             # Several labels an image, or mixed ones.
             shape = joined.extractions()[0].dissection.shape(
                 joined.extractions()[0].logits_site)
-            losses = joined.loss(
-                images, task.samples(torch.eye(shape[1])[labels]))
+            losses = joined.loss(images,
+                                 task.samples(torch.eye(shape[1])[labels]))
         total, logged = joined.parse_losses(losses)
         total.backward()
     assert total.isfinite(), f'the loss is {total.item()}'
-    gradients = [p.grad for p in joined.child.parameters() if p.grad is not None]
-    assert gradients, 'no weight of the child has a gradient'
-    assert all(g.isfinite().all() for g in gradients), 'a gradient is not finite'
+    found = [p.grad for p in joined.child.parameters() if p.grad is not None]
+    assert found, 'no weight of the child has a gradient'
+    assert all(g.isfinite().all() for g in found), 'a gradient is not finite'
     return logged
 
 
@@ -226,8 +226,8 @@ def in_a_process(zoo: str, config: str, seconds: int) -> dict:
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('file')
-    parser.add_argument('--zoo', choices=list(ZOOS), nargs='+',
-                        default=list(ZOOS))
+    parser.add_argument(
+        '--zoo', choices=list(ZOOS), nargs='+', default=list(ZOOS))
     parser.add_argument('--only', help='regular expression of config paths')
     parser.add_argument('--seconds', type=int, default=120)
     parser.add_argument(
@@ -253,10 +253,13 @@ def main(argv=None) -> None:
             result = in_a_process(zoo, config, args.seconds)
             rows[f'{folder}: {kind}'] = dict(config=config, **result)
             path.write_text(json.dumps(table, indent=1) + '\n')
-            print(config, {
-                role: (of.get('sites'), of.get('works'), of.get('refused'))
-                for role, of in result.items() if isinstance(of, dict)
-            } or result, flush=True)
+            print(
+                config,
+                {
+                    role: (of.get('sites'), of.get('works'), of.get('refused'))
+                    for role, of in result.items() if isinstance(of, dict)
+                } or result,
+                flush=True)
 
 
 if __name__ == '__main__':

@@ -148,8 +148,7 @@ def _stages(child: nn.Module, parent: Parent, image: torch.Tensor) -> list:
                                   'child'), (parent.network,
                                              parent.images(image), 'parent')):
         task = task_of(network)
-        networks.append(
-            Trunk(Dissection(network, shown, role, task.backbone)))
+        networks.append(Trunk(Dissection(network, shown, role, task.backbone)))
     return pair_stages(*networks)
 
 

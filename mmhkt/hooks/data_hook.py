@@ -142,7 +142,8 @@ class DataHook(Hook):
     def _names(classes: List[int], dataset: Any, most: int = 10) -> str:
         names = (getattr(dataset, 'metainfo', None) or {}).get('classes') or ()
         shown = [
-            f'{c} ({names[c]})' if c < len(names) and names[c] != str(c) else
-            str(c) for c in classes[:most]
+            f'{c} ({names[c]})'
+            if c < len(names) and names[c] != str(c) else str(c)
+            for c in classes[:most]
         ]
         return ', '.join(shown) + (', ...' if len(classes) > most else '')

@@ -17,8 +17,9 @@ from .tape import Mixer
 from .transfer import Transfer
 
 __all__ = [
-    'Classes', 'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache', 'GeneticAttention',
-    'KnownGradient', 'Layout', 'Mixer', 'Mixture', 'PRESETS', 'QUARTERS', 'Regression',
-    'Site', 'Stage', 'Transfer', 'Trunk', 'bound_gradients', 'find_sites',
-    'left_out', 'pair_stages', 'watched_checkpoints'
+    'Classes', 'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache',
+    'GeneticAttention', 'KnownGradient', 'Layout', 'Mixer', 'Mixture',
+    'PRESETS', 'QUARTERS', 'Regression', 'Site', 'Stage', 'Transfer', 'Trunk',
+    'bound_gradients', 'find_sites', 'left_out', 'pair_stages',
+    'watched_checkpoints'
 ]

@@ -36,14 +36,14 @@ class Classes:
                 all(name.isdigit() for name in names)
                 for names in (own, others)):
             return None
-        missing = [n for n, name in zip(self.names or (), own) if name not in others]
+        missing = [name for name in own if name not in others]
         if missing:
             raise ValueError(
-                f'The classes of the child are {_few(self.names or ())}, those of '
-                f'the parent {_few(other.names or ())}: "{missing[0]}" is none of '
+                f'The classes of the child are {_few(self.names)}, those of '
+                f'the parent {_few(other.names)}: "{missing[0]}" is none of '
                 'these, so that their logits cannot be compared. If they are '
                 'the same in this order, say so by parent.classes=[...] with '
-                'the names that the child\'s have.')
+                "the names that the child's have.")
         return [others.index(name) for name in own]
 
 
@@ -51,6 +51,7 @@ def _plain(name: str) -> str:
     return re.sub(r'[\s_-]+', ' ', str(name)).strip().lower()
 
 
-def _few(names: Tuple[str, ...], most: int = 6) -> str:
+def _few(names: Optional[Tuple[str, ...]], most: int = 6) -> str:
+    names = names or ()
     shown = ', '.join(map(str, names[:most]))
     return shown + (', ...' if len(names) > most else '')

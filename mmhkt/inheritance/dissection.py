@@ -28,8 +28,8 @@ class Call:
     ``shapes`` and ``names`` are of its outputs, of which ``main`` is the one
     that is meant where none is said. ``given_by`` and ``returned_by`` are the
     calls, with the site, that its first argument and its first output come
-    from as they are, None where they come from no module; ``passed_on`` are the
-    sites that any of its outputs come from. ``overwriters`` are modules in
+    from as they are, None where they come from no module; ``passed_on`` are
+    the sites that any of its outputs come from. ``overwriters`` are modules in
     whose forward pass one of its outputs was written to.
     """
     name: str

@@ -275,8 +275,8 @@ class Extraction:
         except ValueError as error:
             self.conflict = str(error)
         if classes.exclusive != self.classes.exclusive:
-            kinds = ('exclude each other' if c.exclusive else
-                     'do not exclude each other'
+            kinds = ('exclude each other'
+                     if c.exclusive else 'do not exclude each other'
                      for c in (classes, self.classes))
             self.conflict = (
                 'The classes of the child {}, those of the parent {}, so that '

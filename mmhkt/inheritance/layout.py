@@ -3,10 +3,8 @@ import math
 from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-
 
 # Tokens in front of the patches.
 MOST_EXTRA = 5

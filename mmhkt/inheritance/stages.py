@@ -30,8 +30,8 @@ class Stage:
 
 
 # The part of the layers before the head that one call has to hold for the
-# stages to be looked for in it: in `features` of a MobileNet, say, not in a ResNet's
-# `layer3`; and in one of which no call is all the network.
+# stages to be looked for in it: in `features` of a MobileNet, say, not in a
+# ResNet's `layer3`. The second, where there are stages already.
 MOST = 0.75
 NEARLY_ALL = 0.9
 

@@ -37,8 +37,7 @@ class KD(LogitDistiller):
         """Loss of logits (N, K)."""
         divergence = (
             independent_divergence if self.independent else kl_divergence)
-        return self.temperature**2 * divergence(
-            self.scaled(q), self.scaled(z))
+        return self.temperature**2 * divergence(self.scaled(q), self.scaled(z))
 
 
 def kl_divergence(q: Tensor, z: Tensor) -> Tensor:

@@ -2,13 +2,13 @@
 from .backbones import *  # noqa: F401,F403
 from .build import build_network
 from .flow import *  # noqa: F401,F403
-from .inheritance import Inheritance
 from .image_format import ImageFormat, channel_order_of
+from .inheritance import Inheritance
 from .parent import Parent, Renormalise
 from .plain_classifier import PlainClassifier
 from .tasks import task_of
 
 __all__ = [
-    'ImageFormat', 'Inheritance', 'Parent', 'PlainClassifier', 'Renormalise', 'build_network',
-    'channel_order_of', 'task_of'
+    'ImageFormat', 'Inheritance', 'Parent', 'PlainClassifier', 'Renormalise',
+    'build_network', 'channel_order_of', 'task_of'
 ]

@@ -18,8 +18,9 @@ from mmhkt.utils.config import ConfigError, load_config, require
 from mmhkt.utils.registered import check_registered
 from mmhkt.utils.timing import medians
 from . import onnx
-from .build import build_network, image_channels
+from .build import build_network
 from .export import export_child, plain_config
+from .image_format import image_channels
 from .parent import Parent
 
 

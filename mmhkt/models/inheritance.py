@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from mmhkt.inheritance import (EVERY_STAGE, Classes, Dissection, Extraction, Site,
-                               bound_gradients, find_sites, left_out,
+from mmhkt.inheritance import (EVERY_STAGE, Classes, Dissection, Extraction,
+                               Site, bound_gradients, find_sites, left_out,
                                watched_checkpoints)
 from mmhkt.methods import Method, Step
 from .parent import Parent
@@ -76,8 +76,8 @@ class Inheritance(BaseModel):
 
     def _dissect(self, image: Tensor,
                  classes: Optional[Sequence[str]]) -> None:
-        child = self._extraction = _extraction(
-            self.task, image, 'child', classes)
+        child = self._extraction = _extraction(self.task, image, 'child',
+                                               classes)
         if child.logits_site is not None:
             child.want([child.logits_site])
         parent = None

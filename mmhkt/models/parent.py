@@ -2,7 +2,6 @@
 import hashlib
 from typing import Any, Literal, Optional, Sequence, Tuple, Union
 
-import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
@@ -203,8 +202,8 @@ class Renormalise(nn.Module):
         if flip:
             mean, std = mean.flip(0), std.flip(0)
         # Else by rounding, where one is of 0 to 1 and the other of 0 to 255.
-        self.same = bool((((mean - new_mean) / new_std).abs() < 1e-6).all() and
-                         ((std / new_std - 1).abs() < 1e-6).all())
+        self.same = bool((((mean - new_mean) / new_std).abs() < 1e-6).all()
+                         and ((std / new_std - 1).abs() < 1e-6).all())
         shape = (-1, 1, 1)
         self.register_buffer('scale', (std / new_std).float().view(shape))
         self.register_buffer('shift',
@@ -225,7 +224,7 @@ class Renormalise(nn.Module):
                 raise ValueError(
                     f'The child takes images of {child.channels} channel(s), '
                     f'the parent of {parent.channels}: its images cannot be '
-                    'made of the child\'s (only grey is repeated for a parent '
+                    "made of the child's (only grey is repeated for a parent "
                     'of 3 channels). Take a parent of as many channels.')
             repeat = 3
         if child.unknown != parent.unknown:
@@ -235,8 +234,8 @@ class Renormalise(nn.Module):
                 if one.unknown)
             raise ValueError(
                 f'The pipeline of the {role} normalises by {step} in a way '
-                'that is not known here, so that the parent\'s images cannot '
-                'be made of the child\'s. Normalise in data_preprocessor, by '
+                "that is not known here, so that the parent's images cannot "
+                "be made of the child's. Normalise in data_preprocessor, by "
                 'mean and std, or by a step Normalize that has them.')
         return cls(
             child.normalisation,

@@ -160,8 +160,9 @@ class InheritanceRunner(Runner):
             if methods is None:
                 methods = build_methods(self.cfg.get('method'))
             parent = None
-            if any(method.needs_parent for method in methods) or (
-                    not methods and self.cfg.get('parent')):
+            if any(method.needs_parent
+                   for method in methods) or (not methods
+                                              and self.cfg.get('parent')):
                 parent = Parent.from_cfg(self.cfg.get('parent'))
                 parent.connect(child, ImageFormat.of(child, self.cfg))
                 parent.to(get_device())

@@ -46,8 +46,8 @@ def listings(joined: Inheritance) -> List[Table]:
         marks = {
             dissection.canonical(stage.site): f'stage {i}'
             for i, stage in enumerate(
-                trunk.evenly(min(QUARTERS, len(trunk.blocks))
-                             ) if trunk.plain else trunk.stages, 1)
+                trunk.evenly(min(QUARTERS, len(trunk.blocks))) if trunk.
+                plain else trunk.stages, 1)
         }
         for site, what in ((extraction.head_site, 'head'),
                            (extraction.logits_site, 'logits')):

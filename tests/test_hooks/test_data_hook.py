@@ -50,9 +50,7 @@ def segmentor(classes=3, ignore=255):
 
 
 def labelled(*labels):
-    return [
-        DataSample().set_gt_label(label) for label in labels
-    ]
+    return [DataSample().set_gt_label(label) for label in labels]
 
 
 def masks(*of):
@@ -65,13 +63,12 @@ def masks(*of):
 def words(task, samples, images=None, dataset=None, **settings):
     """What is said of a batch of samples."""
     if images is None:
-        images = torch.arange(48.).view(1, 3, 4, 4).repeat(len(samples), 1, 1,
-                                                           1)
+        images = torch.arange(48.).view(1, 3, 4,
+                                        4).repeat(len(samples), 1, 1, 1)
     run = runner(task, dataset or [None] * len(samples))
     hook = DataHook(**settings)
     hook.before_train(run)
-    hook.before_train_iter(
-        run, 0, dict(inputs=images, data_samples=samples))
+    hook.before_train_iter(run, 0, dict(inputs=images, data_samples=samples))
     return run.said
 
 
@@ -79,8 +76,10 @@ def words(task, samples, images=None, dataset=None, **settings):
 
 
 def test_a_label_without_a_class_is_found_before_training():
-    with pytest.raises(ValueError, match=r'label of 2.png is 3, as are 1 more '
-                       'outside, but the network has 3 classes'):
+    with pytest.raises(
+            ValueError,
+            match=r'label of 2.png is 3, as are 1 more '
+            'outside, but the network has 3 classes'):
         words(classifier(), [], dataset=Labels([0, 1, 3, 4]))
 
 
@@ -113,8 +112,9 @@ def test_nothing_known():
         words(segmentor(), masks(255, 255, 255))
     flow = torch.full((1, 2, 4, 4), float('nan'))
     with pytest.raises(ValueError, match='Nothing can be learned'):
-        words(OpticalFlow(nn.Identity()), OpticalFlow(
-            nn.Identity()).samples(flow))
+        words(
+            OpticalFlow(nn.Identity()),
+            OpticalFlow(nn.Identity()).samples(flow))
 
 
 @pytest.mark.parametrize('image, said', [

@@ -232,8 +232,10 @@ def test_outputs_in_dicts_by_number_and_name():
     assert dissection.canonical('head[-1]') == 'head[2]'
     assert dissection.canonical('head') == 'head[0]'
     assert dissection.shape('tail@in') == (2, 4)
-    with pytest.raises(ValueError, match=r'3 feature\(s\) \[tasks.digit\] '
-                       r'\[tasks.odd\] \[map\], so .* "head\[even\]"'):
+    with pytest.raises(
+            ValueError,
+            match=r'3 feature\(s\) \[tasks.digit\] '
+            r'\[tasks.odd\] \[map\], so .* "head\[even\]"'):
         dissection.split('head[even]')
 
 

@@ -40,20 +40,23 @@ def test_pick(index, expected):
     assert pick((A, INDEX, B, (3, 3)), index) is expected
 
 
-@pytest.mark.parametrize('output, expected', [
-    (((B, A), ), B),  # class and distillation token
-    ((A, (B, A)), B),
-    (dict(x=B, y=A), B),
-    ([A, dict(x=B, y=A)], B),
-    ((A, B, ()), B),
-])
+@pytest.mark.parametrize(
+    'output, expected',
+    [
+        (((B, A), ), B),  # class and distillation token
+        ((A, (B, A)), B),
+        (dict(x=B, y=A), B),
+        ([A, dict(x=B, y=A)], B),
+        ((A, B, ()), B),
+    ])
 def test_the_main_feature(output, expected):
     assert pick(output) is expected
 
 
 def test_names():
-    assert names(dict(a=A, b=dict(c=B, d=[A, B]))) == ['a', 'b.c', 'b.d.0',
-                                                      'b.d.1']
+    assert names(dict(a=A, b=dict(c=B,
+                                  d=[A,
+                                     B]))) == ['a', 'b.c', 'b.d.0', 'b.d.1']
     assert names((A, INDEX, B)) == ['0', '2'] and names(A) == ['0']
 
 

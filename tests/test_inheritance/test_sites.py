@@ -100,15 +100,15 @@ def test_stages(child, parent):
 def test_stages_in_order_and_by_depth(strides, parents, expected):
     one = extraction(Stages(*((s, 4) for s in strides)))
     other = extraction(Stages(*((s, 8) for s in parents)), 'parent')
-    assert pairs(find_sites(
-        'stages', one, other)) == [(f'stage{c}', f'stage{p}')
-                                   for c, p in expected]
+    assert pairs(find_sites('stages', one,
+                            other)) == [(f'stage{c}', f'stage{p}')
+                                        for c, p in expected]
 
 
 def test_what_is_left_out(child, parent):
     found = find_sites('stages', parent, child)
-    assert [s.site for s in left_out([s.child for s in found], parent.trunk)
-            ] == []
+    assert [s.site
+            for s in left_out([s.child for s in found], parent.trunk)] == []
     found = found[1:]
     assert [s.site for s in left_out([s.child for s in found], parent.trunk)
             ] == ['backbone.stage1']

@@ -99,8 +99,8 @@ def test_what_is_returned_is_a_stage():
 def test_a_last_convolution_is_no_further_stage():
     backbone = nn.Sequential(
         Stages(2, 2), nn.Sequential(nn.Conv2d(4, 8, 1), nn.ReLU()))
-    found = trunk(as_backbone(nn.Sequential(*backbone[0].children(),
-                                            backbone[1])))
+    found = trunk(
+        as_backbone(nn.Sequential(*backbone[0].children(), backbone[1])))
     assert len(found.blocks) == 3
     assert [s.depth for s in found.stages] == [2, 3]
     assert found.stages[-1].layout.channels == 8
@@ -128,9 +128,8 @@ def test_no_stage_is_taken_for_a_wrapper():
 def test_without_composite_modules_layers_are_the_blocks():
     found = trunk(torchvision.models.vgg11(init_weights=False), backbone='')
     # The activations before the poolings, and the last pooling.
-    assert sites(found.stages)[:-1] == [
-        f'features.{i}' for i in (1, 4, 9, 14, 19)
-    ]
+    assert sites(
+        found.stages)[:-1] == [f'features.{i}' for i in (1, 4, 9, 14, 19)]
 
 
 def test_a_plain_transformer():

@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-"""Channels, order and normalisation of images, in pipelines and out of them."""
+"""Channels, order and normalisation of images, wherever it is done."""
 import pytest
 import torch
 from mmengine.config import Config

@@ -84,8 +84,7 @@ def test_channel_order_without_data_is_unknown():
 def parent():
     parent = Parent(
         str(CONFIGS / 'alone/resnet8-narrow_digits.py'), random_weights=True)
-    parent.connect(parent.network,
-                   ImageFormat.of(parent.network, order='rgb'))
+    parent.connect(parent.network, ImageFormat.of(parent.network, order='rgb'))
     return parent
 
 
@@ -117,8 +116,7 @@ def test_input_size():
         str(CONFIGS / 'alone/resnet8-narrow_digits.py'),
         random_weights=True,
         input_size=(16, 12))
-    parent.connect(parent.network,
-                   ImageFormat.of(parent.network, order='rgb'))
+    parent.connect(parent.network, ImageFormat.of(parent.network, order='rgb'))
     assert parent.images(torch.rand(2, 3, 8, 8)).shape == (2, 3, 16, 12)
     flat = parent.images(torch.full((1, 3, 8, 8), 0.25))
     torch.testing.assert_close(flat, torch.full((1, 3, 16, 12), 0.25))
