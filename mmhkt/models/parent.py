@@ -1,8 +1,9 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import hashlib
-from typing import Any, Literal, Optional, Sequence, Tuple, Union
+from typing import Annotated, Any, Literal, Optional, Sequence, Tuple, Union
 
 import torch.nn.functional as F
+from annotated_types import MinLen
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ class Parent(nn.Module):
                  channel_order: Optional[Literal['rgb', 'bgr']] = None,
                  input_size: Optional[Tuple[Count, Count]] = None,
                  cache: Optional[Name] = None,
-                 classes: Optional[Sequence[Name]] = None):
+                 classes: Optional[Annotated[Sequence[str], MinLen(1)]] = None):
         super().__init__()
         has_weights = isinstance(config, nn.Module) or random_weights
         if isinstance(config, str) and is_zoo_name(config):

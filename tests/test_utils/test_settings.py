@@ -73,7 +73,6 @@ RIGHT = {
     "a list of dict(child='path', parent='path') that is not empty": set(),
     'a list of dict(knob=..., ...)': {'an empty list'},
     'a list of a whole number that is not empty': {'a list', 'a long list'},
-    'a list of a string that is not empty': {'an empty list'},
     'a list of 2 of a string': {'an empty list'},
     'a list': {'an empty list', 'a list', 'a long list'},
     "dict(mode='gate', ...)": {'an empty dict'},
