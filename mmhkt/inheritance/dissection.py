@@ -177,7 +177,7 @@ class Dissection:
 
     def _resolve(self, site: str) -> Tuple[str, Optional[int]]:
         path, index, given = re.fullmatch(
-            rf'(.*?)(?:\[([^\[\]]*)\])?({INPUT})?', site).groups()
+            rf'(.*?)(?:\[([^\[\]]*)\])?({INPUT})?', site, re.DOTALL).groups()
         parts: List[str] = []
         module = self.network
         for part in path.split('.'):

@@ -212,13 +212,13 @@ def test_a_run_with_a_bad_step_goes_on_and_says_so(tmp_path):
 @pytest.mark.parametrize('method', [*ALL, None])
 def test_a_run_of_bad_steps_never_counts_as_finished(tmp_path, method):
     """Stopped on its way, or at the end if it is shorter than the patience."""
-    options = {'default_hooks.divergence.patience': 3} if method else {}
+    options = {'default_hooks.divergence.patience': 2} if method else {}
     cfg = config_of(tmp_path, method or 'mmhkt.HKT', **options)
     cfg.custom_hooks = [
         dict(type=Poison, bad=range(100)),
         dict(type='mmhkt.RecordHook')
     ]
-    with pytest.raises(Diverged, match='3 steps' if method else '8 steps'):
+    with pytest.raises(Diverged, match='2 steps' if method else '8 steps'):
         RUNNERS.build(cfg).train()
     record = json.loads((tmp_path / 'record.json').read_text())
     assert not record['finished'] and 'diverged' in record['diverged']

@@ -142,6 +142,8 @@ class _Cfg(dict):
             begin=st.floats(0, 1) | SCALARS,
             end=st.floats(0, 1) | SCALARS,
             unit=st.sampled_from(['run', 'epoch', 'iter']) | SCALARS,
+            least_iters=st.integers(0, 300) | SCALARS,
+            latest=st.floats(0, 1) | SCALARS,
             sites=ANYTHING)), st.integers(0, 99))
 @example(dict(knob='intensity', begin=1.0, end=1.0), 99)
 @example(dict(knob='intensity', unit='epoch', begin=1e300), 5)
@@ -181,6 +183,7 @@ PAIR = [_Network('child'), _Network('parent')]
                     parent=WORDS | st.just('0'))),
             max_size=3)))
 @example([dict(child='head', parent='head@in')])
+@example([dict(child='\n', parent='0')])
 @example(None)
 @example(3)
 def test_sites(sites):
