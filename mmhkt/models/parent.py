@@ -73,7 +73,8 @@ class Parent(nn.Module):
                  channel_order: Optional[Literal['rgb', 'bgr']] = None,
                  input_size: Optional[Tuple[Count, Count]] = None,
                  cache: Optional[Name] = None,
-                 classes: Optional[Annotated[Sequence[str], MinLen(1)]] = None):
+                 classes: Optional[Annotated[Sequence[str],
+                                             MinLen(1)]] = None):
         super().__init__()
         has_weights = isinstance(config, nn.Module) or random_weights
         if isinstance(config, str) and is_zoo_name(config):

@@ -163,11 +163,13 @@ class _Network:
 
     def __init__(self, role):
         from mmhkt.inheritance import Dissection
+        from mmhkt.inheritance.stages import Trunk
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
         network.add_module('head', nn.Conv2d(4, 2, 1))
         self.network = network
         self.dissection = Dissection(network, torch.rand(1, 3, 8, 8), role)
+        self.trunk = Trunk(self.dissection)
 
 
 PAIR = [_Network('child'), _Network('parent')]
