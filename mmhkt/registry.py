@@ -14,6 +14,7 @@ from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine.registry import Registry
 
 from .utils.settings import CheckedRegistry
 
@@ -45,5 +46,7 @@ VISUALIZERS = CheckedRegistry(
     'visualizer',
     parent=MMENGINE_VISUALIZERS,
     locations=['mmhkt.visualization'])
+# What is known of the networks of a task: classification, ...; one file each.
+TASKS = Registry('task', scope='mmhkt', locations=['mmhkt.models.tasks'])
 # How a child inherits: HKT, LePoKet, Alone, ...
 METHODS = CheckedRegistry('method', scope='mmhkt', locations=['mmhkt.methods'])

@@ -49,6 +49,8 @@ def main(output: Any) -> int:
     """
     if not isinstance(output, (tuple, list)):
         return 0
+    if 'logits' in getattr(output, '_fields', ()):
+        return output._fields.index('logits')
     counts = [len(features(item)) for item in output]
     last = max((i for i, count in enumerate(counts) if count), default=0)
     return sum(counts[:last])

@@ -83,12 +83,12 @@ class Trunk:
         choices = []
         for composite in (True, False):
             found = [self._features(path, composite) for path in ways]
-            # Of equals the outermost.
+            # Of equals the innermost.
             best = max(
                 range(len(ways)),
-                key=lambda i: (len(_heights(found[i])), len(found[i]), -i))
+                key=lambda i: (_levels(found[i]), len(found[i]), i))
             choices.append((ways[:best + 1], found[best]))
-            if len(_heights(found[best])) > 1:
+            if _levels(found[best]) > 1:
                 return choices[-1]
         return choices[0]
 
@@ -96,7 +96,7 @@ class Trunk:
         path: Optional[str] = self.dissection.backbone
         while path is not None:
             yield path
-            has_stages = len(_heights(self._features(path))) > 1
+            has_stages = _levels(self._features(path)) > 1
             least = NEARLY_ALL if has_stages else MOST
             calls = self.dissection.blocks(path)
             # Classifiers may be large, and a whole network return a vector.
@@ -226,6 +226,12 @@ def halvings(size: int, rows: Iterable[int]) -> Dict[int, int]:
             depth, reference = depth + steps, height
         found[height] = depth
     return found
+
+
+def _levels(sites: Sequence[Tuple[str, Layout]]) -> int:
+    """How many resolutions there are, of as many modules."""
+    modules = {site.partition('[')[0] for site, _ in sites}
+    return min(len(_heights(sites)), len(modules))
 
 
 def _layers(module: nn.Module) -> int:

@@ -24,6 +24,7 @@ class AT(Distiller):
     """
 
     default_weights = dict(native=1.0, distillation=1000.0)
+    compares_positions = True
 
     def __init__(self, power: Positive = 2.0, **kwargs):
         super().__init__(**kwargs)

@@ -29,6 +29,7 @@ class CWD(Distiller):
     """
 
     default_sites = 'dense'
+    compares_positions = True
     default_weights = dict(native=1.0, distillation=5.0)
 
     def __init__(self, temperature: Positive = 1.0, **kwargs):

@@ -34,6 +34,8 @@ class Distiller(Method):
 
     default_sites = 'stages'
     default_weights = dict(native=1.0, distillation=1.0)
+    # Whether it compares where something is, and not what.
+    compares_positions = False
 
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Optional[Extraction]) -> None:
@@ -54,6 +56,15 @@ class Distiller(Method):
                 f'pooled, so that {type(self).__name__} cannot compare it '
                 f"with the parent's \"{site.parent}\" ({site.parent_layout}); "
                 'choose a site before pooling.')
+        for role, name, layout in (('child', site.child, site.child_layout),
+                                   ('parent', site.parent,
+                                    site.parent_layout)):
+            if self.compares_positions and layout.grid in (None, (1, 1)):
+                raise ValueError(
+                    f'The {role}\'s "{name}" ({layout}) has one position '
+                    f'only, so that {type(self).__name__}, which compares '
+                    'where features are active, would be constant there. '
+                    'Take larger images, or type sites of larger maps.')
 
     def adapter(self, site: Site) -> nn.Module:
         """What is learned at a site. Defaults to nothing."""

@@ -175,9 +175,9 @@ class HKT(Method):
             self._compare_logits(child, parent)
         # A later site's mixture replaces whatever an earlier one led to.
         last = list(dict.fromkeys(site.parent for site in sites))
-        if len(last) > 1:
+        if len(last) > 1 and parent.logits_site is not None:
             last = parent.dissection.decisive(
-                last, at=parent.logits_site or '') or last[-1:]
+                last, at=parent.logits_site) or last[-1:]
         if not wanted['inherited'] and not wanted['hint']:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]

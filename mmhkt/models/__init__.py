@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from .backbones import *  # noqa: F401,F403
 from .build import build_network
+from .feature_network import FeatureNetwork
 from .flow import *  # noqa: F401,F403
 from .image_format import ImageFormat, channel_order_of
 from .inheritance import Inheritance
@@ -9,6 +10,7 @@ from .plain_classifier import PlainClassifier
 from .tasks import task_of
 
 __all__ = [
-    'ImageFormat', 'Inheritance', 'Parent', 'PlainClassifier', 'Renormalise',
-    'build_network', 'channel_order_of', 'task_of'
+    'FeatureNetwork', 'ImageFormat', 'Inheritance', 'Parent',
+    'PlainClassifier', 'Renormalise', 'build_network', 'channel_order_of',
+    'task_of'
 ]

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmhkt.utils import nearest
 from .plain_classifier import PlainClassifier
-from .tasks import TASKS
+from .tasks import tasks
 
 
 def build_network(cfg: Config) -> nn.Module:
@@ -41,7 +41,7 @@ def as_network(network: nn.Module, **settings: Any) -> nn.Module:
         network (nn.Module): Of OpenMMLab's, or from images to logits.
         **settings: Of :class:`PlainClassifier`, where it becomes one.
     """
-    if any(task.owns(network) for task in TASKS):
+    if any(task.owns(network) for task in tasks()):
         return network
     return PlainClassifier(network, **settings)
 

@@ -17,8 +17,9 @@ from mmhkt.utils.hashing import hash_of_weights
 from mmhkt.utils.settings import (Count, Name, ReviseKeys, SettingError, check,
                                   checked)
 from .build import as_network, build_network, from_zoo, is_zoo_name
+from .feature_network import FeatureNetwork
 from .image_format import ImageFormat, Normalisation, channel_order_of
-from .tasks import TASKS
+from .tasks import tasks
 
 NO_CHECKPOINT = (
     'The parent has no checkpoint: set parent=dict(..., '
@@ -59,13 +60,21 @@ class Parent(nn.Module):
         classes (Sequence[str], optional): Names of its classes, in the order
             of its logits, which are matched with those of the child's data.
             Defaults to None: those that its checkpoint names, if it does.
+        module (str | dict | nn.Module, optional): In place of ``config`` any
+            network from images to logits: the dotted name of what makes it,
+            a dict with that as ``type`` and with its arguments, or itself.
+            One that is told ``pretrained=True`` or ``weights=...`` needs no
+            checkpoint. Defaults to None.
+        data_preprocessor (dict, optional): How a ``module`` takes its images,
+            ``dict(mean=[...], std=[...])`` of values from 0 to 255. Defaults
+            to None, without normalisation.
 
     Raises:
         ValueError: Without a checkpoint, or where it does not fit.
     """
 
     def __init__(self,
-                 config: Union[Name, dict, Config, nn.Module],
+                 config: Union[Name, dict, Config, nn.Module, None] = None,
                  checkpoint: Optional[Name] = None,
                  revise_keys: ReviseKeys = STRIP_MODULE,
                  trusted: bool = False,
@@ -74,9 +83,15 @@ class Parent(nn.Module):
                  input_size: Optional[Tuple[Count, Count]] = None,
                  cache: Optional[Name] = None,
                  classes: Optional[Annotated[Sequence[str],
-                                             MinLen(1)]] = None):
+                                             MinLen(1)]] = None,
+                 module: Union[Name, dict, nn.Module, None] = None,
+                 data_preprocessor: Optional[dict] = None):
         super().__init__()
-        has_weights = isinstance(config, nn.Module) or random_weights
+        if module is not None:
+            # Networks of other houses take RGB.
+            channel_order = channel_order or 'rgb'
+            config = _of_module(module, data_preprocessor)
+        has_weights = random_weights or _brings_weights(config, module)
         if isinstance(config, str) and is_zoo_name(config):
             config, address = from_zoo(config)
             checkpoint = checkpoint or (None if has_weights else address)
@@ -93,6 +108,8 @@ class Parent(nn.Module):
             if classes is None:
                 self.classes = classes_in(file)
             weights = weights_of(file, revise_keys)
+            if isinstance(self.network, FeatureNetwork):
+                weights = self.network.own(weights)
             load_strictly(self.network, weights,
                           f'The parent\'s checkpoint "{checkpoint}"')
         self.channel_order = channel_order or channel_order_of(self.cfg)
@@ -129,10 +146,15 @@ class Parent(nn.Module):
         if isinstance(cfg, dict):
             cfg = {k: v for k, v in cfg.items() if k != '_scope_'}
         check(cls, cfg, 'parent')
+        if (cfg.get('config') is None) == (cfg.get('module') is None):
+            raise SettingError(
+                'parent wants one of config (of OpenMMLab) and module (any '
+                'network from images to logits).')
         if cfg.get('checkpoint') is not None:
             existing(cfg['checkpoint'])
-        elif not (cfg.get('random_weights') or isinstance(
-                cfg['config'], nn.Module) or isinstance(cfg['config'], str)
+        elif not (cfg.get('random_weights')
+                  or _brings_weights(cfg.get('config'), cfg.get('module'))
+                  or isinstance(cfg.get('config'), str)
                   and is_zoo_name(cfg['config'])):
             raise SettingError(NO_CHECKPOINT)
         return cfg
@@ -276,11 +298,30 @@ def _config_of(config: Union[str, dict, nn.Module]) -> Config:
         config = Config(dict(config))
     if 'model' not in config:
         raise ValueError("The parent's config holds no `model`.")
-    for task in TASKS:
-        task.refuse(config.model, 'parent')
+    for task in tasks():
+        model = task.as_parent(config.model)
+        if model is not config.model:
+            # Without what only the rest of the network needs.
+            return Config({
+                **config.to_dict(), 'model': model,
+                'custom_imports': None
+            })
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     return config
+
+
+def _of_module(module: Union[str, dict, nn.Module],
+               preprocessor: Optional[dict]) -> Union[Config, nn.Module]:
+    """A network of whatever house as a classifier."""
+    if isinstance(module, nn.Module):
+        return as_network(module, data_preprocessor=preprocessor)
+    if isinstance(module, str):
+        module = dict(type=module)
+    model = dict(type='mmhkt.PlainClassifier', model=dict(module))
+    if preprocessor is not None:
+        model['data_preprocessor'] = preprocessor
+    return Config(dict(model=model))
 
 
 def classes_in(checkpoint: dict) -> Optional[Tuple[str, ...]]:
@@ -294,3 +335,11 @@ def classes_in(checkpoint: dict) -> Optional[Tuple[str, ...]]:
                 isinstance(name, str) for name in found):
             return tuple(found)
     return None
+
+
+def _brings_weights(*networks: Any) -> bool:
+    """Whether a network is there, or one is made, with its weights."""
+    return any(
+        isinstance(network, nn.Module) or isinstance(network, dict)
+        and bool(network.get('pretrained') or network.get('weights'))
+        for network in networks)

@@ -1,10 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from importlib import import_module
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
+from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier, TimmClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from mmhkt.registry import MODELS
 
@@ -44,10 +45,26 @@ class PlainClassifier(TimmClassifier):
         BaseClassifier.__init__(
             self, init_cfg=init_cfg, data_preprocessor=preprocessor)
         self.model = _made(model) if isinstance(model, dict) else model
-        self.loss_module = MMPRETRAIN_MODELS.build(loss) if isinstance(
-            loss, dict) else loss
+        if isinstance(loss, dict):
+            with DefaultScope.overwrite_default_scope('mmpretrain'):
+                loss = MMPRETRAIN_MODELS.build(loss)
+        self.loss_module = loss
         self._register_state_dict_hook(self._remove_state_dict_prefix)
         self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: Optional[list] = None,
+                mode: str = 'tensor') -> Any:
+        """As of any classifier; networks that return more than their logits
+        (those of HuggingFace) name them."""
+        logits = self.model(inputs)
+        logits = getattr(logits, 'logits', logits)
+        if mode == 'loss':
+            return self._get_loss(logits, data_samples)
+        if mode == 'predict':
+            return self._get_predictions(logits, data_samples)
+        return logits
 
 
 def _made(cfg: dict) -> nn.Module:

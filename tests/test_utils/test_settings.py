@@ -17,7 +17,7 @@ from mmhkt.comparison.plan import comparison_fields
 from mmhkt.inheritance import GeneticAttention
 from mmhkt.methods import Schedule
 from mmhkt.models import Parent
-from mmhkt.models.tasks import TASKS
+from mmhkt.models.tasks import tasks
 from mmhkt.registry import HOOKS, METHODS
 from mmhkt.runner.inheritance_runner import build_methods
 from mmhkt.runner.preflight import check_hooks, run_settings
@@ -31,7 +31,7 @@ from mmhkt.utils.settings_table import ours, tables
 KINDS = {
     kind.__name__: kind
     for kind in [
-        *METHODS.module_dict.values(), *HOOKS.module_dict.values(), *TASKS,
+        *METHODS.module_dict.values(), *HOOKS.module_dict.values(), *tasks(),
         Parent, Schedule, GeneticAttention, run_settings, comparison_fields,
         inherit
     ] if kind.__module__.startswith('mmhkt')

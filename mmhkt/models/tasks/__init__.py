@@ -1,15 +1,20 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Optional
+from typing import List, Optional, Type
 
 from torch import nn
 
+from mmhkt.registry import TASKS
 from mmhkt.utils.settings import SettingError, check
 from .base import Task
 from .classification import Classification
+from .features import Features
 from .flow import OpticalFlow
 from .segmentation import Segmentation
 
-TASKS = (Classification, Segmentation, OpticalFlow)
+
+def tasks() -> List[Type[Task]]:
+    """All tasks; one of the user's own, which came later, comes first."""
+    return list(reversed(TASKS.module_dict.values()))
 
 
 def task_of(network: nn.Module, settings: Optional[dict] = None) -> Task:
@@ -23,11 +28,11 @@ def task_of(network: nn.Module, settings: Optional[dict] = None) -> Task:
         TypeError: If it is none of the supported ones.
         ValueError: If the task has no such setting.
     """
-    for task in TASKS:
+    for task in tasks():
         if task.owns(network):
             break
     else:
-        known = ', '.join(f'{task.networks} ({task.name})' for task in TASKS)
+        known = ', '.join(f'{task.networks} ({task.name})' for task in tasks())
         raise TypeError(f'{type(network).__name__} belongs to no supported '
                         f'task; supported: {known}.')
     if settings is None:
@@ -41,5 +46,6 @@ def task_of(network: nn.Module, settings: Optional[dict] = None) -> Task:
 
 
 __all__ = [
-    'Classification', 'OpticalFlow', 'Segmentation', 'TASKS', 'Task', 'task_of'
+    'Classification', 'Features', 'OpticalFlow', 'Segmentation', 'Task',
+    'task_of', 'tasks'
 ]

@@ -33,16 +33,16 @@ class Task(metaclass=ABCMeta):
         """Whether a network is made for this task."""
 
     @staticmethod
-    def refuse(model: dict, role: str) -> None:
-        """Refuse, before it is built, a network that cannot do.
+    def as_parent(model: dict) -> dict:
+        """What a network is built as to be a parent.
 
         Args:
-            model (dict): Its config.
-            role (str): What errors call it.
+            model (dict): Its config, of whatever task.
 
-        Raises:
-            ValueError: Says why it cannot. Defaults to never.
+        Returns:
+            dict: Defaults to the same.
         """
+        return model
 
     @abstractmethod
     def logits_site(self, dissection: Dissection) -> Optional[str]:

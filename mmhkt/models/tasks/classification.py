@@ -10,10 +10,12 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection
+from mmhkt.registry import TASKS
 from mmhkt.utils.settings import shown
 from .base import Task
 
 
+@TASKS.register_module()
 class Classification(Task):
     """Where a classifier keeps what can be inherited, and how it is scored.
     """

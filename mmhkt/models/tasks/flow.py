@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Dissection
 from mmhkt.models.flow import RAFT
+from mmhkt.registry import TASKS
 from mmhkt.structures import FlowDataSample
 from .base import Task
 
@@ -14,6 +15,7 @@ ENCODERS = ('raft.feature_encoder', 'raft.context_encoder.parts.hidden',
             'raft.context_encoder.parts.context')
 
 
+@TASKS.register_module()
 class OpticalFlow(Task):
     """Where a flow network keeps what can be inherited.
 

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from mmhkt.inheritance import Dissection
+from mmhkt.registry import TASKS
 from .base import Task
 
 # Their output is a class and a mask for each query.
 QUERY_HEADS = ('MaskFormerHead', 'Mask2FormerHead', 'SideAdapterCLIPHead')
 
 
+@TASKS.register_module()
 class Segmentation(Task):
     """Where a segmentor keeps what can be inherited, and how it is scored.
 
@@ -44,20 +46,20 @@ class Segmentation(Task):
                 and network.with_decode_head)
 
     @staticmethod
-    def refuse(model: dict, role: str) -> None:
-        """Refuse a network that classifies queries, not positions."""
+    def as_parent(model: dict) -> dict:
+        """Without its head where that classifies queries, not positions: its
+        features are as good as others'."""
         heads = model.get('decode_head')
         for head in heads if isinstance(heads, (list, tuple)) else [heads]:
             kind = (head or {}).get('type', '')
             kind = kind if isinstance(kind, str) else kind.__name__
             if kind.split('.')[-1] in QUERY_HEADS:
-                raise ValueError(
-                    f'The {role} cannot be one with a {kind}: it returns a '
-                    'class and a mask for each of its queries, so that there '
-                    'are neither features nor logits of positions to inherit '
-                    '(and it needs mmdet or compiled operators of mmcv). Take '
-                    'one whose decode head classifies positions, for instance '
-                    'of pspnet, deeplabv3plus, upernet, segformer or segnext.')
+                parts = ('backbone', 'neck', 'data_preprocessor')
+                return dict(
+                    type='mmhkt.FeatureNetwork',
+                    **{part: model[part]
+                       for part in parts if model.get(part)})
+        return model
 
     @property
     def head(self) -> nn.Module:

@@ -1,0 +1,176 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""A transformer and a convolutional network bring up each other.
+
+    python tests/across_families.py data/fashion_mnist.npz
+
+trains both alone, for a while, and then each as the parent of a small one of
+the other family, with HKT. Printed are accuracies and, site by site, the error
+of the hints at the beginning and at the end of the time that they are given.
+"""
+import argparse
+from statistics import mean
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import mmhkt
+
+
+def arrays(path: str, train: int, test: int) -> tuple:
+    """Images (N, C, H, W), 0 mean and unit variance, and labels."""
+    file = np.load(path)
+    found = []
+    for split, count in (('train', train), ('test', test)):
+        images = torch.from_numpy(file[f'{split}_images'][:count]).float()
+        images = images[:,
+                        None] if images.dim() == 3 else images.movedim(-1, 1)
+        found += [
+            images,
+            torch.from_numpy(file[f'{split}_labels'][:count]).long().flatten()
+        ]
+    mean, std = found[0].mean(), found[0].std()
+    for i in (0, 2):
+        found[i] = (found[i] - mean) / std
+    return tuple(found)
+
+
+def transformer(images: torch.Tensor, dim: int, depth: int) -> nn.Module:
+    """A ViT of timm's with patches of a seventh of the image."""
+    channels, size = images.shape[1:3]
+    return timm.models.VisionTransformer(
+        img_size=size,
+        patch_size=max(1, size // 7),
+        in_chans=channels,
+        num_classes=10,
+        embed_dim=dim,
+        depth=depth,
+        num_heads=4)
+
+
+def convolutional(images: torch.Tensor, widths: tuple) -> nn.Module:
+    """Three stages, of strides 1, 2 and 4."""
+
+    class Block(nn.Sequential):
+
+        def __init__(self, before, after, stride):
+            super().__init__(
+                nn.Conv2d(before, after, 3, stride, 1, bias=False),
+                nn.BatchNorm2d(after), nn.ReLU(),
+                nn.Conv2d(after, after, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(after), nn.ReLU())
+
+    before = (images.shape[1], *widths)
+    stages = [
+        nn.Sequential(Block(before[i], width, 1 if i == 0 else 2))
+        for i, width in enumerate(widths)
+    ]
+    return nn.Sequential(
+        nn.Sequential(*stages), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(widths[-1], 10))
+
+
+def accuracy(network: nn.Module, images, labels) -> float:
+    network.eval()
+    with torch.no_grad():
+        found = torch.cat([network(x).argmax(1) for x in images.split(256)])
+    network.train()
+    return 100 * (found == labels).float().mean().item()
+
+
+def batches(images, labels, epochs: int, size: int, seed: int = 0):
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        order = torch.randperm(len(images), generator=generator)
+        for chosen in order.split(size)[:len(images) // size]:
+            yield images[chosen], labels[chosen]
+
+
+def train(child,
+          parent,
+          data,
+          epochs: int,
+          size: int = 64,
+          rate: float = 1e-3) -> dict:
+    """Train, alone without a parent; losses and hint errors, step by step."""
+    images, labels, *test = data
+    steps = epochs * (len(images) // size)
+    found: dict = dict(loss=[], errors={})
+    if parent is None:
+        loss, parameters = None, child.parameters()
+    else:
+        loss = mmhkt.inherit(child, parent, images[:1], steps=steps)
+        print(loss.pairing())
+        parameters = loss.parameters()
+        loss.__enter__()
+    optimizer = torch.optim.AdamW(parameters, rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
+    child.train()
+    for x, y in batches(images, labels, epochs, size):
+        optimizer.zero_grad()
+        if loss is None:
+            total = F.cross_entropy(child(x), y)
+        else:
+            total = loss(x, y)
+            statistics = loss.inheritance.methods[0].statistics()
+            for name, value in statistics.items():
+                if name.startswith('error.') and (
+                        loss.inheritance.methods[0].weight('hint') > 0):
+                    found['errors'].setdefault(name[6:],
+                                               []).append(float(value))
+        total.backward()
+        optimizer.step()
+        schedule.step()
+        found['loss'].append(total.item())
+    if loss is not None:
+        loss.__exit__()
+    found['accuracy'] = accuracy(child, *test)
+    return found
+
+
+def ends(values: list) -> tuple:
+    """Mean of the first and of the last tenth."""
+    part = max(1, len(values) // 10)
+    return mean(values[:part]), mean(values[-part:])
+
+
+def both_ways(
+    data: tuple,
+    epochs: int,
+    big=(64, 4, (16, 32, 64)),
+    small=(32, 3, (8, 12, 16))) -> dict:
+    """Each family as the parent of the other."""
+    images = data[0]
+    torch.manual_seed(0)
+    parents = dict(
+        transformer=transformer(images, *big[:2]),
+        convolutional=convolutional(images, big[2]))
+    result = {}
+    for name, parent in parents.items():
+        found = train(parent, None, data, epochs)
+        print(f'{name}, the parent: {found["accuracy"]:.2f} %', flush=True)
+        torch.manual_seed(1)
+        child = (
+            convolutional(images, small[2])
+            if name == 'transformer' else transformer(images, *small[:2]))
+        found = result[name] = train(child, parent, data, epochs)
+        print('its child of the other family: {:.2f} %, loss {:.3f} to {:.3f}'.
+              format(found['accuracy'], *ends(found['loss'])))
+        for site, errors in found['errors'].items():
+            print(
+                '  hint at {}: {:.3f} to {:.3f}'.format(site, *ends(errors)),
+                flush=True)
+    return result
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('file')
+    parser.add_argument('--train', type=int, default=2000)
+    parser.add_argument('--test', type=int, default=1000)
+    parser.add_argument('--epochs', type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    both_ways(arrays(args.file, args.train, args.test), args.epochs)

@@ -1,0 +1,253 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""Networks of other houses as parent and as child, of any module."""
+import json
+
+import pytest
+import timm
+import torch
+import torchvision
+from mmengine.config import Config
+from torch import nn
+
+from mmhkt.models import (FeatureNetwork, ImageFormat, Inheritance, Parent,
+                          PlainClassifier, build_network)
+from mmhkt.models.tasks import Task, task_of, tasks
+from mmhkt.registry import TASKS
+from mmhkt.runner.inheritance_runner import build_methods
+from mmhkt.utils.settings import SettingError
+
+
+class Written(nn.Module):
+    """By hand, with its stages one level deeper, and outputs in a dict."""
+
+    def __init__(self, classes=4):
+        super().__init__()
+
+        def block(before, after, stride):
+            return nn.Sequential(
+                nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after),
+                nn.ReLU())
+
+        self.trunk = nn.Sequential(
+            nn.Sequential(block(3, 8, 2), block(8, 8, 2)),
+            nn.Sequential(block(8, 16, 2)), nn.Sequential(block(16, 24, 2)))
+        self.last = nn.Linear(24, classes)
+
+    def forward(self, x):
+        return self.last(self.trunk(x).mean((2, 3)))
+
+
+def huggingface(kind='resnet'):
+    transformers = pytest.importorskip('transformers')
+    if kind == 'resnet':
+        config = transformers.ResNetConfig(
+            embedding_size=8,
+            hidden_sizes=[8, 16, 24, 32],
+            depths=[1, 1, 1, 1],
+            layer_type='basic',
+            num_labels=4)
+    else:
+        config = transformers.ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            intermediate_size=32,
+            image_size=64,
+            patch_size=16,
+            num_labels=4)
+    return transformers.AutoModelForImageClassification.from_config(config)
+
+
+NETWORKS = {
+    'timm ViT':
+    lambda: timm.models.VisionTransformer(
+        64, 16, embed_dim=16, depth=4, num_heads=2, num_classes=4),
+    'timm ConvNeXt':
+    lambda: timm.models.ConvNeXt(
+        dims=(8, 12, 16, 24), depths=(1, 1, 1, 1), num_classes=4),
+    'timm Swin':
+    lambda: timm.models.SwinTransformer(
+        64,
+        2,
+        window_size=4,
+        embed_dim=8,
+        depths=(1, 1, 1),
+        num_heads=(1, 2, 2),
+        num_classes=4),
+    'HuggingFace ResNet':
+    huggingface,
+    'HuggingFace ViT':
+    lambda: huggingface('vit'),
+    'torchvision EfficientNet':
+    lambda: torchvision.models.efficientnet_b0(num_classes=4),
+    'by hand':
+    Written,
+}
+# How many stages each has beside a ResNet's four.
+STAGES = {'timm Swin': 3, 'by hand': 3}
+
+ZOO = dict(
+    type='mmpretrain.ImageClassifier',
+    backbone=dict(
+        type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8),
+    neck=dict(type='mmpretrain.GlobalAveragePooling'),
+    head=dict(
+        type='mmpretrain.LinearClsHead',
+        num_classes=4,
+        in_channels=64,
+        loss=dict(type='mmpretrain.CrossEntropyLoss')))
+
+
+def joined(child, parent, method='HKT'):
+    parent = Parent(parent)
+    parent.connect(child, ImageFormat.of(child))
+    torch.manual_seed(0)
+    return Inheritance(child, parent,
+                       build_methods([dict(type=f'mmhkt.{method}')]),
+                       torch.rand(1, 3, 64, 64))
+
+
+@pytest.mark.parametrize('role', ['parent', 'child'])
+@pytest.mark.parametrize('name', NETWORKS)
+def test_beside_a_network_of_the_zoo(name, role):
+    torch.manual_seed(0)
+    other, zoo = NETWORKS[name](), build_network(Config(dict(model=ZOO)))
+    if role == 'parent':
+        model = joined(zoo, other)
+    else:
+        model = joined(PlainClassifier(other), zoo)
+    method = model.methods[0]
+    assert len(method.sites) == STAGES.get(name, 4)
+    assert method.weights['logits'] > 0 and not method.left_out
+    labels = torch.tensor([0, 1])
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    with model.tapped():
+        for _ in range(2):
+            losses = model.loss(
+                torch.rand(2, 3, 64, 64), model.task.samples(labels))
+            total, _ = model.parse_losses(losses)
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+    assert total.isfinite()
+    if role == 'child':
+        # Its checkpoint is that of the plain network.
+        assert list(model.child.state_dict()) == list(other.state_dict())
+        plain = NETWORKS[name]()
+        plain.load_state_dict(model.child.state_dict())
+
+
+def test_a_folder_of_huggingface_as_in_a_config(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 16],
+        depths=[3, 3],
+        layer_type='basic',
+        num_labels=4).save_pretrained(tmp_path)
+    text = json.loads((tmp_path / 'config.json').read_text())
+    text['architectures'] = ['ResNetForImageClassification']
+    (tmp_path / 'config.json').write_text(json.dumps(text))
+    parent = Parent(
+        dict(
+            model=dict(
+                type='mmpretrain.HuggingFaceClassifier',
+                model_name=str(tmp_path))),
+        random_weights=True)
+    child = PlainClassifier(Written())
+    model = joined(child, parent.network)
+    assert [s.parent for s in model.methods[0].sites] == [
+        'model.resnet.encoder.stages.0', 'model.resnet.encoder.stages.1'
+    ]
+    assert 'FOR' not in model.counts and len(model.halves) == 1
+    assert '2 OF THE 3 STAGES' in model.halves[0]
+
+
+def test_a_parent_by_the_name_of_its_module(tmp_path):
+    name = 'torchvision.models.resnet18'
+    network = torchvision.models.resnet18(num_classes=4)
+    torch.save(network.state_dict(), tmp_path / 'weights.pth')
+    settings = dict(
+        module=dict(type=name, num_classes=4),
+        checkpoint=str(tmp_path / 'weights.pth'),
+        data_preprocessor=dict(mean=[1., 2., 3.], std=[4., 5., 6.]))
+    parent = Parent.from_cfg(settings)
+    assert isinstance(parent.network, PlainClassifier)
+    assert torch.equal(parent.network.model.fc.weight, network.fc.weight)
+    assert parent.channel_order == 'rgb'
+    parent.connect(
+        PlainClassifier(Written()),
+        ImageFormat.of(PlainClassifier(Written()), order='rgb'))
+    torch.testing.assert_close(
+        parent.images(torch.full((1, 3, 1, 1), 9.)).flatten(),
+        torch.tensor([8 / 4, 7 / 5, 6 / 6]))
+
+
+@pytest.mark.parametrize('settings, words', [
+    (dict(module='torchvision.models.resnet18'), 'no checkpoint'),
+    (dict(module='torchvision.models.resnet18', config='a.py'), 'wants one'),
+    (dict(random_weights=True), 'wants one of config .* and module'),
+    (dict(module='torchvision.models.resnet0',
+          random_weights=True), 'no "torchvision.models.resnet0"'),
+])
+def test_wrong_modules(settings, words):
+    with pytest.raises((SettingError, ValueError), match=words):
+        Parent.from_cfg(settings)
+
+
+def test_a_parent_with_queries_is_one_of_features():
+    """Without mmdet, which its head needs."""
+    model = dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(type='mmseg.SegDataPreProcessor'),
+        backbone=dict(
+            type='mmseg.ResNet', depth=18, stem_channels=8, base_channels=8),
+        decode_head=dict(type='mmseg.MaskFormerHead', num_classes=4))
+    parent = Parent(dict(model=model), random_weights=True)
+    assert isinstance(parent.network, FeatureNetwork)
+    child = build_network(Config(dict(model=ZOO)))
+    parent.connect(child, ImageFormat.of(child))
+    image = torch.rand(1, 3, 64, 64)
+    hkt = Inheritance(child, parent, build_methods(dict(type='mmhkt.HKT')),
+                      image)
+    assert len(hkt.methods[0].sites) == 4
+    assert 'no logits of its own' in hkt.methods[0].left_out
+    with pytest.raises(ValueError, match='parent.* no logits of its own'):
+        Inheritance(child, parent, build_methods(dict(type='mmhkt.KD')), image)
+    whole = {'backbone.a': 1, 'decode_head.b': 2, 'neck.c': 3}
+    assert parent.network.own(whole) == {'backbone.a': 1}
+
+
+@pytest.mark.parametrize('method', ['AT', 'CWD'])
+def test_one_position_is_nothing_to_compare(method):
+    child, parent = (build_network(Config(dict(model=ZOO))) for _ in range(2))
+    parent = Parent(parent)
+    parent.connect(child, ImageFormat.of(child))
+    with pytest.raises(ValueError, match=r'"backbone.layer4" .*one position'):
+        Inheritance(child, parent, build_methods(dict(type=f'mmhkt.{method}')),
+                    torch.rand(1, 3, 32, 32))
+
+
+def test_a_task_of_ones_own():
+    """One class, registered; it comes before ours."""
+
+    class Boxes(nn.Module):
+        pass
+
+    class Detection(Task):
+        name, networks = 'detection', 'Boxes'
+
+        @staticmethod
+        def owns(network):
+            return isinstance(network, Boxes)
+
+        logits_site = head_site = score = samples = None
+
+    TASKS.register_module(module=Detection)
+    try:
+        assert tasks()[0] is Detection
+        assert isinstance(task_of(Boxes()), Detection)
+    finally:
+        TASKS.module_dict.pop('Detection')
+    with pytest.raises(TypeError, match='no supported task'):
+        task_of(Boxes())
