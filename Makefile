@@ -4,6 +4,7 @@
 # make fuzz      try a thousand times as many inputs as the tests do
 # make faults    kill trainings, comparisons, exports and conversions, 300 times
 # make fresh     install from the registry anew, and type what README and docs say
+# make coverage  try every family of the zoos; writes docs/coverage.md (an hour)
 # make env       only create the virtual environment that all use
 # make lint      check style and types
 # make docs      build the site, in docs/_build/html
@@ -25,7 +26,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.mmhkt-installed
 SOURCES := mmhkt tools tests configs setup.py
 
-.PHONY: demo demo-seg test fuzz faults fresh env lint docs clean
+.PHONY: demo demo-seg test fuzz faults coverage fresh env lint docs clean
 
 demo: env
 	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
@@ -48,6 +49,11 @@ faults: env
 fresh: env
 	MMHKT_FRESH=1 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_docs_code.py \
 	    -k 'start or own or python' --durations=5 $(ARGS)
+
+coverage: env
+	OMP_NUM_THREADS=1 nice -n 5 $(PY) tests/zoo_survey.py --again \
+	    docs/coverage.json $(ARGS)
+	$(PY) tests/coverage_page.py docs/coverage.json docs/coverage.md README.md
 
 env: $(STAMP)
 

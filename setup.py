@@ -102,6 +102,7 @@ EXTRAS = {
         'submitit>=1.5',
         'tensorboard',
         'timm',
+        'transformers',
         'setuptools>=70.1,<82',  # builds a wheel without the wheel package
     ],
     'onnx': ['onnx>=1.16', 'onnxruntime>=1.18'],

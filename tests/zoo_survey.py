@@ -107,12 +107,22 @@ def survey(zoo: str, config: str) -> dict:
     for role, other in (('parent', 'child'), ('child', 'parent')):
         other = partner(zoo, other)
         pair = (other, cfg) if role == 'parent' else (cfg, other)
+        tried = []
         for size in ZOOS[zoo]['sizes']:
-            result[role] = attempt(*pair, size)
-            # Some networks insist on a size, or on one that is large enough.
-            if 'works' in result[role]:
+            tried.append(attempt(*pair, size))
+            if 'works' in tried[-1]:
                 break
+        # Some networks insist on a size, or on one that is large enough; of
+        # one that does at none, what is not about its size.
+        result[role] = min(
+            reversed(tried),
+            key=lambda found: _failure(
+                found.get('refused', {}).get('HKT', '')))
     return result
+
+
+def _failure(reason: str) -> int:
+    return 2 if 'cannot take images' in reason else bool(reason)
 
 
 @lru_cache(None)
@@ -243,6 +253,7 @@ def main(argv=None) -> None:
         rows = table.setdefault(zoo, {})
         rows['version'] = version(f'onedl-{ZOOS[zoo]["distribution"]}')
         found = families(zoo)
+        rows['families'] = len(found)
         for role in ('child', 'parent'):
             partner(zoo, role)  # before all forks
         for (folder, kind), config in found.items():
