@@ -42,7 +42,7 @@ ZOOS = dict(
         distribution='mmsegmentation',
         child='pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py',
         parent='pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py',
-        sizes=((64, 64), (128, 128), (512, 512))))
+        sizes=((64, 64), (128, 128), (512, 512), (640, 640))))
 # The default; one that compares logits, one stages, one pooled features.
 METHODS = ('HKT', 'KD', 'FitNet', 'RKD')
 # Of the smallest of a family's configurations.
@@ -97,7 +97,9 @@ def kind_of(model: dict) -> str:
 def _size(name: str) -> tuple:
     stem = Path(name).stem
     rank = next((i for i, part in enumerate(SMALL) if part in stem), 99)
-    return sum(part in stem for part in LARGE), rank, len(stem), stem
+    # Of the classes that the partner has.
+    other = 'ade20k' in stem or 'coco' in stem
+    return other, sum(part in stem for part in LARGE), rank, len(stem), stem
 
 
 def survey(zoo: str, config: str) -> dict:
