@@ -93,7 +93,7 @@ def train(child,
           data,
           epochs: int,
           size: int = 64,
-          rate: float = 1e-3) -> dict:
+          rate: float = 3e-3) -> dict:
     """Train, alone without a parent; losses and hint errors, step by step."""
     images, labels, *test = data
     steps = epochs * (len(images) // size)
