@@ -1,10 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
+import timm
 import torch
 import torchvision
 from torch import nn
 
-from mmhkt.inheritance import Dissection, Trunk
+from mmhkt.inheritance import Dissection, Trunk, pair_stages
 from mmhkt.inheritance.stages import halvings
 
 
@@ -183,3 +184,15 @@ def test_blocks_are_all_outputs_down_to_the_coarsest():
         'backbone.branches': 4,
         'backbone.bottom': 4
     }
+
+
+@pytest.mark.parametrize(
+    'size', [(s, s) for s in SIZES] + [(512, 1024)], ids=str)
+def test_the_same_stages_at_every_size(size):
+    """One network rounds up, one the other down."""
+    torch.manual_seed(0)
+    up = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock,
+                                   [1] * 4)
+    down = timm.models.ConvNeXt(dims=(4, 4, 8, 8), depths=(1, 1, 1, 1))
+    found = pair_stages(trunk(up, size, ''), trunk(down, size, ''))
+    assert found == [(f'layer{i}', f'stages.{i - 1}') for i in range(1, 5)]

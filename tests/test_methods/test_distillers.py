@@ -18,6 +18,7 @@ from mmhkt.inheritance import Layout, Site
 from mmhkt.methods import (AT, CC, CRD, CWD, DIST, DKD, KD, MGD, NST, OFD, PKT,
                            RKD, SP, VID, FitNet, ReviewKD)
 from mmhkt.methods.crd import Contrast, mean_of_each
+from mmhkt.methods.kd import independent_divergence
 from mmhkt.methods.ofd import Connector, partial_distance
 from mmhkt.methods.reviewkd import Fusion, hierarchical_context
 
@@ -674,3 +675,18 @@ def test_a_term_of_weight_0_is_not_computed(tmp_path):
         losses = model(images, samples, mode='loss')
     assert 'rkd.distance.loss' in losses
     assert 'rkd.angle.loss' not in losses
+
+
+def test_classes_that_do_not_exclude_each_other_by_hand():
+    """Each class by itself, by torch's own divergence of Bernoullis."""
+    torch.manual_seed(0)
+    q, z = torch.randn(2, 5, 3)
+    bernoulli = torch.distributions.Bernoulli
+    expected = torch.distributions.kl_divergence(
+        bernoulli(logits=z), bernoulli(logits=q)).sum(1).mean()
+    torch.testing.assert_close(independent_divergence(q, z), expected)
+    method = KD(temperature=2.0, standardise=True)
+    method.independent = True
+    torch.testing.assert_close(
+        method.distillation(q, z), 4 * independent_divergence(q / 2, z / 2))
+    assert method.distillation(q[:, :1], z[:, :1]) > 0

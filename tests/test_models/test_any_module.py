@@ -251,3 +251,35 @@ def test_a_task_of_ones_own():
         TASKS.module_dict.pop('Detection')
     with pytest.raises(TypeError, match='no supported task'):
         task_of(Boxes())
+
+
+def test_logits_are_read_in_the_order_of_the_childs_classes():
+    torch.manual_seed(0)
+    parent = Parent(Written(), classes=['b', 'a', 'd', 'c'])
+    child = PlainClassifier(Written())
+    parent.connect(child, ImageFormat.of(child))
+    images = torch.rand(2, 3, 32, 32)
+    model = Inheritance(
+        child,
+        parent,
+        build_methods(dict(type='mmhkt.KD')),
+        images[:1],
+        classes=['a', 'b', 'c', 'd'])
+    assert 'in the order of the child' in model.pairing().caption
+    with model.tapped(), parent.extraction.record():
+        logits = parent.network(images)
+    read = parent.extraction.feature(parent.extraction.logits_site)
+    assert torch.equal(read, logits[:, [1, 0, 3, 2]])
+
+
+def test_classes_of_other_names_are_left_out_or_refused():
+    parent = Parent(Written(), classes=['b', 'a', 'd', 'x'])
+    child = PlainClassifier(Written())
+    parent.connect(child, ImageFormat.of(child))
+    settings = dict(image=torch.rand(1, 3, 32, 32), classes=list('abcd'))
+    hkt = Inheritance(child, parent, build_methods(dict(type='mmhkt.HKT')),
+                      **settings)
+    assert '"c" is none of these' in hkt.methods[0].left_out
+    with pytest.raises(ValueError, match='"c" is none of these'):
+        Inheritance(child, parent, build_methods(dict(type='mmhkt.KD')),
+                    **settings)
