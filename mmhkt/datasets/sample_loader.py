@@ -12,7 +12,7 @@ from torch.utils.data import (DataLoader, Dataset, IterableDataset,
 from mmhkt.utils import seed_cpu
 
 
-class _Told:
+class Told:
     """What a loop has told the sampler, which need not keep it."""
     epoch = 0
     skipped = 0
@@ -60,7 +60,7 @@ class SampleLoader(DataLoader):
 
     seed: Optional[int] = None
     check: Optional[Callable[[Any], None]] = None
-    _told = _Told()
+    _told = Told()
 
     @classmethod
     def of(cls,
@@ -98,12 +98,12 @@ class SampleLoader(DataLoader):
                 logger='current',
                 level=logging.WARNING)
             return loader
-        told = _Told()
+        told = Told()
         if seed is not None:
             # A batch sampler of the user's own holds the user's sampler.
             told.listen(
                 getattr(loader.batch_sampler, 'sampler', loader.sampler))
-        return _twin(
+        return twin(
             loader, cls, seed=seed, check=check, _told=told, _iterator=None)
 
     def _get_iterator(self):
@@ -117,10 +117,10 @@ class SampleLoader(DataLoader):
                                 self._told),
             'worker_init_fn': partial(_init_worker, self.worker_init_fn)
         }  # yapf: disable
-        return _twin(self, DataLoader, **changes)._get_iterator()
+        return twin(self, DataLoader, **changes)._get_iterator()
 
 
-def _twin(loader: DataLoader, cls: type, **changes) -> DataLoader:
+def twin(loader: DataLoader, cls: type, **changes) -> DataLoader:
     """A loader with all that another has, whatever torch's version."""
     # Without __init__, whose arguments exclude each other.
     twin = cls.__new__(cls)
@@ -132,7 +132,7 @@ class _KeyedIndices:
     """Gives each index together with the key of its random numbers."""
 
     def __init__(self, sampler: Iterable, batched: bool, seed: Optional[int],
-                 told: _Told):
+                 told: Told):
         self.sampler = sampler
         self.batched = batched
         self.seed = seed

@@ -20,7 +20,7 @@ from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop,
                              Runner)
 from torch import nn
 
-from mmhkt.datasets import SampleLoader
+from mmhkt.datasets import BatchedLoader, SampleLoader
 from mmhkt.hooks import SafeCheckpointHook
 from mmhkt.methods import Method
 from mmhkt.models import ImageFormat, Inheritance, Parent, task_of
@@ -42,6 +42,10 @@ HOOKS_OF_OURS = dict(
     transfer='mmhkt.TransferHook',
     mixture='mmhkt.MixtureHook',
     divergence='mmhkt.DivergenceHook')
+
+# Settings of a data loader that speak of its workers.
+FOR_WORKERS = ('num_workers', 'persistent_workers', 'pin_memory',
+               'prefetch_factor', 'multiprocessing_context')
 
 OUR_LOOPS = {
     EpochBasedTrainLoop: InheritanceEpochLoop,
@@ -266,13 +270,20 @@ class InheritanceRunner(Runner):
         if not isinstance(loader, dict):
             return loader
         diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
+        loader = dict(loader)
+        on_device = loader.pop('on_device', False)
+        if on_device:
+            # Nothing is left for workers to do.
+            loader = {k: v for k, v in loader.items() if k not in FOR_WORKERS}
         built = self.build_dataloader(
             loader, seed=self.seed, diff_rank_seed=diff_rank_seed)
-        return SampleLoader.of(
-            built,
+        given = dict(
             # Without a common seed of all ranks there is none to repeat.
             seed=None if diff_rank_seed else seed,
             check=task_of(self.model).check(training))
+        if on_device:
+            return BatchedLoader.of(built, get_device(), **given)
+        return SampleLoader.of(built, **given)
 
     def build_optim_wrapper(self, optim_wrapper) -> OptimWrapper:
         """Build the child's optimiser, as it would be alone, and let it

@@ -31,6 +31,11 @@ def run_settings(parent: Optional[dict] = None,
     the usual keys, and of those what is looked at here."""
 
 
+def loader_settings(on_device: bool = False) -> None:
+    """What a data loader has beside the usual keys: whether all its images
+    are kept on the device, see :class:`mmhkt.datasets.BatchedLoader`."""
+
+
 def preflight(cfg: Config) -> None:
     """Check what a training would stumble upon later: settings of methods,
     parent, task and hooks, and whether files are there.
@@ -50,6 +55,10 @@ def preflight(cfg: Config) -> None:
     check(run_settings,
           {key: cfg[key]
            for key in settings_of(run_settings) if key in cfg}, 'the config')
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name) or {}
+        if 'on_device' in loader:
+            check(loader_settings, dict(on_device=loader['on_device']), name)
     methods = build_methods(cfg.get('method'))
     if any(method.needs_parent for method in methods):
         Parent.check(cfg.get('parent'))

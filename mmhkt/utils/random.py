@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import random
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -12,13 +13,22 @@ def seed_cpu(*key: int) -> None:
         *key (int): Non-negative, for instance seed, epoch and number.
             Different keys give independent streams.
     """
-    # Its length is part of the key, since trailing zeros would not count.
-    words = np.random.SeedSequence((len(key), *key)).generate_state(3)
+    words = _words(key)
     random.seed(int(words[0]))
     np.random.seed(words[1])
     # torch.manual_seed visits every backend, which costs more than the
     # augmentation of a small image does.
     torch.default_generator.manual_seed(int(words[2]))
+
+
+def generator_of(*key: int) -> torch.Generator:
+    """A generator on the CPU, seeded as by :func:`seed_cpu`."""
+    return torch.Generator().manual_seed(int(_words(key)[2]))
+
+
+def _words(key: Sequence[int]) -> np.ndarray:
+    # Its length is part of the key, since trailing zeros would not count.
+    return np.random.SeedSequence((len(key), *key)).generate_state(3)
 
 
 def seed_everything(*key: int) -> None:

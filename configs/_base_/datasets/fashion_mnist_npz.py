@@ -11,8 +11,9 @@ data_preprocessor = dict(
     # loaded images are already RGB format
     to_rgb=False)
 
+# Flips only: an image has two views, so that a parent's features of both can
+# be kept, see `parent.cache`.
 train_pipeline = [
-    dict(type='RandomCrop', crop_size=28, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]

@@ -1,0 +1,10 @@
+# The first 100 digits: some ten of each class.
+_base_ = [
+    '../_base_/models/resnet8_cifar.py', '../_base_/datasets/digits.py',
+    '../_base_/schedules/digits.py', '../_base_/methods/alone.py',
+    '../_base_/default_runtime.py'
+]
+
+train_dataloader = dict(batch_size=50, dataset=dict(indices=100))
+# as many iterations as all digits have in 20 epochs, about
+train_cfg = dict(max_epochs=200, val_interval=20)
