@@ -61,7 +61,7 @@ def where_they_look(children: Dict[str, nn.Module], parent: Parent, dataset,
     mean, std = (
         x.float()[:, None, None] for x in normalisation_of(preprocess))
     networks = {
-        PARENT: lambda x: parent.network(parent.images(x), mode='tensor'),
+        PARENT: lambda x: parent(x, mode='tensor'),
         **{
             name: _logits(child)
             for name, child in children.items()

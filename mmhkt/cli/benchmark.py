@@ -1,10 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What inheritance costs a training step.
 
-Times, alternating in one run and on the same batches: a step of the child
-alone, the parent's forward without gradients, and a step of the config's
-method; or, if the config has a ``comparison``, a step of each of its methods.
-Prints the medians and what they come to in relation to each other.
+Times, alternating in one run and on the same batches: loading a batch, a step
+of the child alone, the parent's forward without gradients, and a step of the
+config's method; or, if the config has a ``comparison``, a step of each of its
+methods. Where the config makes the parent cheaper, its plain forward too; where
+it has a cache, a step with the parent's features kept. Prints medians, the
+middle half of all rounds, images a second, and what they come to in relation
+to each other.
 """
 import argparse
 
@@ -29,6 +32,19 @@ def parse_args(argv=None):
         default=3,
         help='untimed rounds (default 3)')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument(
+        '--against',
+        metavar='CONFIG',
+        help='a second config, whose step is timed in turn with the first')
+    parser.add_argument(
+        '--published',
+        action='store_true',
+        help="add a straightforward loop of the paper's HKT: two forwards of "
+        'the child and two of the parent, with gradients')
+    parser.add_argument(
+        '--profile',
+        metavar='FILE',
+        help='write a trace of three steps, for chrome://tracing or Perfetto')
     parser.add_argument('--json', help='write the figures to this file too')
     add_cfg_options(parser)
     return parser.parse_args(argv)

@@ -102,10 +102,8 @@ def _draw(runner, number: int, folder: Path) -> None:
             child.test_step(_batch(packed))[0], stem, 'child')
         if parent is not None:
             data = child.data_preprocessor(_batch(packed), False)
-            predicted, = parent.network(
-                parent.images(data['inputs']),
-                data['data_samples'],
-                mode='predict')
+            predicted, = parent(
+                data['inputs'], data['data_samples'], mode='predict')
             drawn['parent'] = painter.prediction(predicted, stem, 'parent')
         samples.append(drawn)
     index = dict(task=task, **painter.legend(), samples=samples)

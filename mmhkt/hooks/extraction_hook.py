@@ -74,10 +74,7 @@ def _score(runner, parent: Parent) -> dict:
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
     for batch in loader:
         data = runner.model.data_preprocessor(batch, False)
-        outputs = parent.network(
-            parent.images(data['inputs']),
-            data['data_samples'],
-            mode='predict')
+        outputs = parent(data['inputs'], data['data_samples'], mode='predict')
         evaluator.process(data_samples=outputs, data_batch=batch)
     return evaluator.evaluate(len(loader.dataset))
 

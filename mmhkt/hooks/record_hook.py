@@ -156,7 +156,7 @@ class RecordHook(Hook):
 
     def _note_peak_memory(self, *_) -> None:
         self._seen['peak_memory'] = max(self._seen['peak_memory'],
-                                        _peak_memory())
+                                        peak_memory())
 
     def _write_at_times(self, runner, done: int) -> None:
         if time.monotonic() - self._written > INTERVAL:
@@ -215,7 +215,7 @@ def _median_step(runner) -> Optional[float]:
     return float(np.median(times)) if len(times) else None
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """In bytes; without a GPU, the most that the process has held."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()

@@ -9,6 +9,7 @@ from .genetic_attention import GeneticAttention
 from .known_gradient import KnownGradient
 from .layout import Layout
 from .mixture import Mixture
+from .precision import Precision
 from .regression import Regression
 from .sites import EVERY_STAGE, PRESETS, Site, find_sites
 from .stage_pairs import QUARTERS, left_out, pair_stages
@@ -19,7 +20,7 @@ from .transfer import Transfer
 __all__ = [
     'Classes', 'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache',
     'GeneticAttention', 'KnownGradient', 'Layout', 'Mixer', 'Mixture',
-    'PRESETS', 'QUARTERS', 'Regression', 'Site', 'Stage', 'Transfer', 'Trunk',
+    'PRESETS', 'Precision', 'QUARTERS', 'Regression', 'Site', 'Stage', 'Transfer', 'Trunk',
     'bound_gradients', 'find_sites', 'left_out', 'pair_stages',
     'watched_checkpoints'
 ]

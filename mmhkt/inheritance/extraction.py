@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import (Any, Dict, Iterable, Iterator, List, Optional, Sequence,
+from typing import (Any, Collection, Dict, Iterable, Iterator, List, Optional, Sequence,
                     Tuple)
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from .dissection import Dissection
 from .exchange import exchanged
 from .feature_cache import FeatureCache
 from .outputs import features, pick
+from .precision import Precision
 from .stages import Trunk
 from .statistics import RunningStatistics
 from .tape import INPUT, Mixer, Pass, Tap, Tape, versions
@@ -78,6 +79,7 @@ class Extraction:
         self._tapped: Dict[str, None] = {}
         # Of a network that always makes the same of the same images.
         self.cache: Optional[FeatureCache] = None
+        self.precision = Precision()
 
     @cached_property
     def trunk(self) -> Trunk:
@@ -105,6 +107,11 @@ class Extraction:
                         'but not be replaced; choose the output of a module.')
             names += self._plan(sites)
         self._wanted.update(dict.fromkeys(names))
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """Paths of modules, and of their inputs, that will be read."""
+        return self._wanted.keys()
 
     def _plan(self, sites: Sequence[str]) -> List[str]:
         names = self._names(sites)
@@ -158,22 +165,23 @@ class Extraction:
         if self.cache is not None:
             key = self.cache.key(images)
             kept = self.cache.load(key, self._wanted, images.device)
-        if kept is not None:
-            self.tape.notes(OWN).update({
-                name: [(output, versions(output) if same else None)
-                       for output, same in outputs]
-                for name, outputs in kept.items()
-            })
-            return
-        with self.record(stop=True):
-            self.network(images)
-        if self.cache is not None:
-            self.cache.save(
-                key, {
-                    name: [(output, versions(output) == then)
-                           for output, then in outputs]
-                    for name, outputs in self.tape.notes(OWN).items()
-                })
+        if kept is None:
+            with self.precision.running(images.device), self.record(stop=True):
+                self.network(images)
+            kept = {
+                name: [(self.precision.rounded(output),
+                        versions(output) == then) for output, then in outputs]
+                for name, outputs in self.tape.notes(OWN).items()
+            }
+            if self.cache is not None:
+                self.cache.save(key, kept)
+        for name, outputs in kept.items():
+            handed = [(self.precision.given(output), same)
+                      for output, same in outputs]
+            self.tape.notes(OWN)[name] = [
+                (output, versions(output) if same else None)
+                for output, same in handed
+            ]
 
     @contextmanager
     def record(self,
@@ -231,8 +239,10 @@ class Extraction:
         for shortcut in shortcuts:
             notes = self.tape.noted(shortcut, [self._first])
             given[shortcut] = iter([output for output, _ in notes])
-        with self.statistics.kept(), self._without_once(), self.tape.run(
-                Pass(name, self._by_module(mixers), given, self._wanted)):
+        again = Pass(name, self._by_module(mixers), given, self._wanted)
+        device = next(self.network.parameters()).device
+        with (self.precision.running(device), self.statistics.kept(),
+              self._without_once(), self.tape.run(again)):
             yield
 
     def _check_tapped(self) -> None:

@@ -2,6 +2,7 @@
 from typing import Optional, Tuple
 
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from mmhkt.registry import MODELS
 from .regression import Regression
@@ -90,11 +91,14 @@ class Mixture(nn.Module):
         hint = hint and self.regression is not None
         if not mixes and not hint:
             return q, None
-        z, error = self.transfer.fitted(z, like=q), None
+        error = None
+        with record_function('mmhkt.transfer'):
+            z = self.transfer.fitted(z, like=q)
         if self.regression is None:
             v = self.transfer.project(z)
         else:
-            v, error = self.regression(q, z, error=hint, inverse=mixes)
+            with record_function('mmhkt.hint'):
+                v, error = self.regression(q, z, error=hint, inverse=mixes)
         if mixes:
             q = self.attention(q, self.transfer.scaled(v, like=q))
         return q, error

@@ -3,6 +3,7 @@ from functools import partial
 from typing import Callable, Dict, List
 
 from torch import Tensor
+from torch.profiler import record_function
 
 from .base import Method
 from .step import Step
@@ -53,6 +54,7 @@ class Inheriting:
     def _meet(self, i: int, q: Tensor) -> Tensor:
         z = self._step.parent_feature(self._method.sites[i].parent,
                                       len(self._met[i]))
-        self._met[i].append(self._method.mixtures[i](q, z,
-                                                     self._method.hints(i)))
+        mixture = self._method.mixtures[i]
+        with record_function('mmhkt.mixture'):
+            self._met[i].append(mixture(q, z, self._method.hints(i)))
         return self._met[i][-1][0]

@@ -3,6 +3,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from mmhkt.inheritance import Extraction, Mixer
 
@@ -70,7 +71,7 @@ class Step:
         """
         self.run_parent()
         given = {site: _one_by_one(of) for site, of in features.items()}
-        with self.parent.rerun(given):
+        with record_function('mmhkt.heads'), self.parent.rerun(given):
             logits = self.parent.in_order(
                 self.parent.network(self._parent_inputs))
         self.logits[term] = logits.detach()
@@ -118,7 +119,7 @@ class Step:
         the backward pass needs, are kept.
         """
         if self._parent_inputs is None:
-            with torch.no_grad():
+            with torch.no_grad(), record_function('mmhkt.extraction'):
                 self._parent_inputs = self._images(self.inputs)
                 self.parent.read(self._parent_inputs)
 
@@ -134,7 +135,7 @@ class Step:
                                "sees='own' to have it.")
         self._terms.setdefault(kind, term)
         run = self.child.rerun if self._passes else self.child.record
-        with run(mixers, term):
+        with record_function(f'mmhkt.child.{kind}'), run(mixers, term):
             self._passes[term] = self.child.network(
                 self.inputs, self.data_samples, mode='loss')
         if self.child.logits_site is not None:

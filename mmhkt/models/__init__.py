@@ -2,6 +2,7 @@
 from .backbones import *  # noqa: F401,F403
 from .build import build_network
 from .feature_network import FeatureNetwork
+from .folding import fold_norms
 from .flow import *  # noqa: F401,F403
 from .image_format import ImageFormat, channel_order_of
 from .inheritance import Inheritance
@@ -12,5 +13,5 @@ from .tasks import task_of
 __all__ = [
     'FeatureNetwork', 'ImageFormat', 'Inheritance', 'Parent',
     'PlainClassifier', 'Renormalise', 'build_network', 'channel_order_of',
-    'task_of'
+    'fold_norms', 'task_of'
 ]

@@ -86,7 +86,6 @@ class Inheritance(BaseModel):
             parent = self.parent.extraction = _extraction(
                 task_of(self.parent.network), self.parent.images(image),
                 'parent', self.parent.classes)
-            parent.cache = self.parent.feature_cache()
             parent.order_like(child.classes)
         for method in self.methods:
             sites = []
@@ -100,6 +99,8 @@ class Inheritance(BaseModel):
                         and method.sites_wanted in EVERY_STAGE):
                     self._count(method, sites, child, parent)
             method.connect(sites, child, parent)
+        if self.parent is not None:
+            self.parent.prepare(image)
         for method in self.methods:
             if method.sees == 'mixture' and not any(m.mixes()
                                                     for m in self.methods):
@@ -157,7 +158,8 @@ class Inheritance(BaseModel):
             stack.enter_context(self._extraction.tapped(self.compile_cfg))
             regions = [self._extraction.tape.regions]
             if self.parent is not None:
-                stack.enter_context(self.parent.extraction.tapped())
+                stack.enter_context(self.parent.extraction.tapped(
+                    self.parent.compile_cfg))
                 regions.append(self.parent.extraction.tape.regions)
             stack.enter_context(watched_checkpoints(regions))
             yield

@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
-from mmhkt.inheritance import FeatureCache
+from mmhkt.inheritance import FeatureCache, Precision
+from mmhkt.inheritance.outputs import features
 from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
 from mmhkt.utils.checkpoint import existing
@@ -18,8 +19,11 @@ from mmhkt.utils.settings import (Count, Name, ReviseKeys, SettingError, check,
                                   checked)
 from .build import as_network, build_network, from_zoo, is_zoo_name
 from .feature_network import FeatureNetwork
+from .folding import fold_norms
 from .image_format import ImageFormat, Normalisation, channel_order_of
 from .tasks import tasks
+
+Half = Literal['bfloat16', 'float16']
 
 NO_CHECKPOINT = (
     'The parent has no checkpoint: set parent=dict(..., '
@@ -68,6 +72,21 @@ class Parent(nn.Module):
         data_preprocessor (dict, optional): How a ``module`` takes its images,
             ``dict(mean=[...], std=[...])`` of values from 0 to 255. Defaults
             to None, without normalisation.
+        cache_dtype (str, optional): ``'bfloat16'`` or ``'float16'``, to which
+            features are rounded, for half the room in the cache; also where
+            they are not kept yet, so that each step is the same. Defaults to
+            None, as they are.
+        dtype (str, optional): ``'bfloat16'`` or ``'float16'``, in which it
+            runs, with the weights of its convolutions and linear layers in
+            that type, whatever the child is trained in. Defaults to None, as
+            the child.
+        memory_format (str, optional): ``'channels_last'``. Defaults to None.
+        fold_norms (bool): Whether batch norms are folded into the
+            convolutions before them where no site lies between, see
+            :func:`mmhkt.models.fold_norms`. Defaults to False.
+        compile (bool | dict): Whether what lies between its sites is
+            compiled; a dict of arguments of :func:`torch.compile`. Defaults
+            to False.
 
     Raises:
         ValueError: Without a checkpoint, or where it does not fit.
@@ -85,7 +104,12 @@ class Parent(nn.Module):
                  classes: Optional[Annotated[Sequence[str],
                                              MinLen(1)]] = None,
                  module: Union[Name, dict, nn.Module, None] = None,
-                 data_preprocessor: Optional[dict] = None):
+                 data_preprocessor: Optional[dict] = None,
+                 cache_dtype: Optional[Half] = None,
+                 dtype: Optional[Half] = None,
+                 memory_format: Optional[Literal['channels_last']] = None,
+                 fold_norms: bool = False,
+                 compile: Union[bool, dict] = False):
         super().__init__()
         if module is not None:
             # Networks of other houses take RGB.
@@ -115,6 +139,13 @@ class Parent(nn.Module):
         self.channel_order = channel_order or channel_order_of(self.cfg)
         self.input_size = input_size
         self.cache = cache
+        self.precision = Precision(
+            *(name and getattr(torch, name) for name in (dtype, cache_dtype)))
+        if memory_format is not None:
+            self.network.to(memory_format=getattr(torch, memory_format))
+        self.folds = fold_norms
+        self.compile_cfg = dict(compile) if isinstance(
+            compile, dict) else ({} if compile else None)
         self.requires_grad_(False)
         self.eval()
 
@@ -176,9 +207,37 @@ class Parent(nn.Module):
         """Where this network's features are kept; None if they are not."""
         if self.cache is None:
             return None
-        about = f'{self.cfg.model} {hash_of_weights(self.network)}'
+        about = (f'{self.cfg.model} {hash_of_weights(self.network)} '
+                 f'{self.precision}')
         return FeatureCache(self.cache,
                             hashlib.sha256(about.encode()).hexdigest())
+
+    def forward(self, inputs: Tensor, *args, **kwargs) -> Any:
+        """Its whole forward, on images as the child gets them.
+
+        Args:
+            inputs (Tensor): (B, C, H, W).
+            *args: Of its network's forward, as are ``**kwargs``.
+        """
+        with self.precision.running(inputs.device):
+            return self.network(self.images(inputs), *args, **kwargs)
+
+    def prepare(self, image: Tensor) -> None:
+        """Make it as cheap as the settings allow, when all that will be read
+        of it is known.
+
+        Args:
+            image (Tensor): As the child gets it, for a dry run.
+        """
+        self.extraction.precision = self.precision
+        if self.folds:
+            images = self.images(
+                image.to(next(self.network.parameters()).device))
+            fold_norms(self.network, lambda: features(self.network(images))[0],
+                       self.extraction.wanted)
+        # After that, so that what is folded is rounded once.
+        self.precision.lower(self.network)
+        self.extraction.cache = self.feature_cache()
 
     def images(self, inputs: Tensor) -> Tensor:
         """The child's images as the parent takes them."""

@@ -62,6 +62,8 @@ class InheritanceRunner(Runner):
 
     - ``parent``: settings of :class:`mmhkt.models.Parent`;
     - ``method``: a config of the registry ``METHODS``, or a list of them;
+    - ``memory_format``: ``'channels_last'``, of the child's weights, and so
+      of its features;
     - ``task``: settings of the child's task, see :mod:`mmhkt.models.tasks`;
     - ``revise_keys``: pairs of a regular expression and its replacement for
       the keys of loaded checkpoints, as in mmengine's ``load_checkpoint``;
@@ -95,6 +97,9 @@ class InheritanceRunner(Runner):
         with. What is wrapped for a distributed run is not the child, but all
         that is trained, :meth:`connect`."""
         model = model.to(get_device())
+        if self.cfg.get('memory_format') is not None:
+            model = model.to(
+                memory_format=getattr(torch, self.cfg.memory_format))
         if not self.distributed or get_device() == 'cpu':
             return revert_sync_batchnorm(model)
         if self.cfg.get('sync_bn') is not None:

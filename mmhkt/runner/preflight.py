@@ -2,7 +2,7 @@
 """What is cheap to check, before anything dear is done."""
 import inspect
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Literal, Optional, Sequence, Union
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -21,6 +21,7 @@ from .inheritance_runner import HOOKS_OF_OURS, build_methods
 def run_settings(parent: Optional[dict] = None,
                  method: Union[dict, Many, None] = None,
                  task: Optional[dict] = None,
+                 memory_format: Optional[Literal['channels_last']] = None,
                  revise_keys: Optional[ReviseKeys] = None,
                  trusted: bool = False,
                  default_hooks: Optional[dict] = None,

@@ -1,20 +1,23 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import statistics
 import time
-from typing import Any, Callable, Dict, Iterable, List
+from typing import Any, Callable, Dict, Iterable, List, Tuple
 
 import torch
 
 
-def medians(steps: Dict[str, Callable[[int], Any]], rounds: Iterable[int],
-            warmup: int) -> Dict[str, float]:
-    """The median seconds of each step; they take turns, so that whatever else
-    the machine does meets them all.
+def in_turn(steps: Dict[str, Callable[[int], Any]], rounds: Iterable[int],
+            warmup: int) -> Dict[str, List[float]]:
+    """The seconds of each step; they take turns, so that whatever else the
+    machine does meets them all.
 
     Args:
         steps (dict[str, Callable]): Name -> step, given the round's number.
         rounds (Iterable[int]): Their numbers, from 0 on.
         warmup (int): How many rounds at first do not count.
+
+    Returns:
+        dict[str, list[float]]: Of each step, one a round that counts.
     """
     seconds: Dict[str, List[float]] = {name: [] for name in steps}
     for i in rounds:
@@ -23,7 +26,24 @@ def medians(steps: Dict[str, Callable[[int], Any]], rounds: Iterable[int],
             step(i)
             if i >= warmup:
                 seconds[name].append(clock() - start)
-    return {name: statistics.median(s) for name, s in seconds.items()}
+    return seconds
+
+
+def medians(steps: Dict[str, Callable[[int], Any]], rounds: Iterable[int],
+            warmup: int) -> Dict[str, float]:
+    """The median seconds of each step, see :func:`in_turn`."""
+    return {
+        name: statistics.median(seconds)
+        for name, seconds in in_turn(steps, rounds, warmup).items()
+    }
+
+
+def middle_half(seconds: List[float]) -> Tuple[float, float]:
+    """The first and the third quartile."""
+    if len(seconds) < 2:
+        return seconds[0], seconds[0]
+    first, _, third = statistics.quantiles(seconds, method='inclusive')
+    return first, third
 
 
 def clock() -> float:
