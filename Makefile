@@ -18,7 +18,7 @@ VENV ?= .venv
 TORCH ?= torch==2.11.0 torchvision==0.26.0
 ARGS ?=
 JOBS ?= 2
-DEMO := configs/compare/distillers_resnet20_resnet8-narrow_digits.py
+DEMO := configs/compare/inheritance_resnet20_resnet8_few_digits.py
 DEMO_SEG := configs/compare/segmentation_unet-s4-w16_unet-s3-w4_mni152.py
 
 PY := $(VENV)/bin/python

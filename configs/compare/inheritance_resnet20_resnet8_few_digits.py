@@ -6,7 +6,9 @@ _base_ = [
 ]
 
 comparison = dict(
-    methods=['mmhkt.Alone', 'mmhkt.KD', 'mmhkt.DKD', 'mmhkt.FitNet', 'mmhkt.HKT'],
+    methods=[
+        'mmhkt.Alone', 'mmhkt.KD', 'mmhkt.DKD', 'mmhkt.FitNet', 'mmhkt.HKT'
+    ],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
-    seeds=[0, 1000, 2000],
+    seeds=[0, 1000, 2000, 3000, 4000],
     train_parent=True)

@@ -4,10 +4,10 @@
 Times, alternating in one run and on the same batches: loading a batch, a step
 of the child alone, the parent's forward without gradients, and a step of the
 config's method; or, if the config has a ``comparison``, a step of each of its
-methods. Where the config makes the parent cheaper, its plain forward too; where
-it has a cache, a step with the parent's features kept. Prints medians, the
-middle half of all rounds, images a second, and what they come to in relation
-to each other.
+methods. Where the config makes the parent cheaper, its plain forward too;
+where it has a cache, a step with the parent's features kept. Prints medians,
+the middle half of all rounds, images a second, and what they come to in
+relation to each other.
 """
 import argparse
 

@@ -1,8 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import (Any, Collection, Dict, Iterable, Iterator, List, Optional, Sequence,
-                    Tuple)
+from typing import (Any, Collection, Dict, Iterable, Iterator, List, Optional,
+                    Sequence, Tuple)
 
 from torch import Tensor, nn
 
@@ -169,8 +169,9 @@ class Extraction:
             with self.precision.running(images.device), self.record(stop=True):
                 self.network(images)
             kept = {
-                name: [(self.precision.rounded(output),
-                        versions(output) == then) for output, then in outputs]
+                name:
+                [(self.precision.rounded(output), versions(output) == then)
+                 for output, then in outputs]
                 for name, outputs in self.tape.notes(OWN).items()
             }
             if self.cache is not None:
@@ -178,10 +179,9 @@ class Extraction:
         for name, outputs in kept.items():
             handed = [(self.precision.given(output), same)
                       for output, same in outputs]
-            self.tape.notes(OWN)[name] = [
-                (output, versions(output) if same else None)
-                for output, same in handed
-            ]
+            self.tape.notes(OWN)[name] = [(output,
+                                           versions(output) if same else None)
+                                          for output, same in handed]
 
     @contextmanager
     def record(self,

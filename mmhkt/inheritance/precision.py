@@ -62,5 +62,6 @@ class Precision:
 
 def _as(output: Any, dtype: torch.dtype) -> Any:
     return tree_map(
-        lambda value: value.to(dtype) if isinstance(value, Tensor) and value.
-        is_floating_point() else value, output)
+        lambda value: value.to(dtype)
+        if isinstance(value, Tensor) and value.is_floating_point() else value,
+        output)

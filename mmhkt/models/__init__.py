@@ -2,8 +2,8 @@
 from .backbones import *  # noqa: F401,F403
 from .build import build_network
 from .feature_network import FeatureNetwork
-from .folding import fold_norms
 from .flow import *  # noqa: F401,F403
+from .folding import fold_norms
 from .image_format import ImageFormat, channel_order_of
 from .inheritance import Inheritance
 from .parent import Parent, Renormalise

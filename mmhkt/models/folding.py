@@ -9,15 +9,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mmhkt.inheritance.tape import INPUT
 
-
 # How far what the network makes may move, relative to the largest value.
 CLOSE = 1e-3
 
 
 @torch.no_grad()
-def fold_norms(network: nn.Module,
-               run: Callable[[], Tensor],
-               keep: Collection[str] = ()) -> List[str]:
+def fold_norms(
+    network: nn.Module, run: Callable[[], Tensor],
+    keep: Collection[str] = ()) -> List[str]:
     """Fold batch norms into the convolutions before them.
 
     In a frozen network both are linear, one after the other. Folded is what a
@@ -50,14 +49,15 @@ def fold_norms(network: nn.Module,
     names = {module: name for name, module in network.named_modules()}
     for conv, norms in by_conv.items():
         norm = network.get_submodule(norms[0])
-        if (len(norms) > 1 or names[conv] in keep
-                or norms[0] + INPUT in keep or norm.training
-                or norm.running_mean is None
+        if (len(norms) > 1 or names[conv] in keep or norms[0] + INPUT in keep
+                or norm.training or norm.running_mean is None
                 or getattr(conv, 'parametrizations', None)):
             continue
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, norm.running_mean, norm.running_var,
-            norm.eps, norm.weight, norm.bias)
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias,
+                                                      norm.running_mean,
+                                                      norm.running_var,
+                                                      norm.eps, norm.weight,
+                                                      norm.bias)
         conv.requires_grad_(False)
         parent, _, name = norms[0].rpartition('.')
         setattr(network.get_submodule(parent), name, nn.Identity())

@@ -158,8 +158,8 @@ class Inheritance(BaseModel):
             stack.enter_context(self._extraction.tapped(self.compile_cfg))
             regions = [self._extraction.tape.regions]
             if self.parent is not None:
-                stack.enter_context(self.parent.extraction.tapped(
-                    self.parent.compile_cfg))
+                stack.enter_context(
+                    self.parent.extraction.tapped(self.parent.compile_cfg))
                 regions.append(self.parent.extraction.tape.regions)
             stack.enter_context(watched_checkpoints(regions))
             yield

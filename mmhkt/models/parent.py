@@ -139,8 +139,8 @@ class Parent(nn.Module):
         self.channel_order = channel_order or channel_order_of(self.cfg)
         self.input_size = input_size
         self.cache = cache
-        self.precision = Precision(
-            *(name and getattr(torch, name) for name in (dtype, cache_dtype)))
+        self.precision = Precision(*(name and getattr(torch, name)
+                                     for name in (dtype, cache_dtype)))
         if memory_format is not None:
             self.network.to(memory_format=getattr(torch, memory_format))
         self.folds = fold_norms

@@ -54,8 +54,9 @@ def run(args: Namespace) -> None:
         extra: Dict[str, int] = {}
         if plan is None:
             main = _name(runner.inheritance)
-            steps = of_one(runner, stack, Path(folder, 'features') if cached
-                           else None, args.published)
+            steps = of_one(runner, stack,
+                           Path(folder, 'features') if cached else None,
+                           args.published)
         else:
             main = plan.reference
             steps, extra = of_methods(runner, stack, plan)
@@ -144,7 +145,8 @@ def of_one(runner, stack: ExitStack, features: Optional[Path],
         ALONE: _on(batches, _step_of(runner, alone))
     }
     if any(runner.cfg.parent.get(setting) for setting in CHEAP):
-        steps[PLAIN] = _on(batches, forward(_plain_parent(runner, inheritance)))
+        steps[PLAIN] = _on(batches,
+                           forward(_plain_parent(runner, inheritance)))
     steps[PARENT] = _on(batches, forward(inheritance.parent))
     steps[_name(inheritance)] = _on(batches, step)
     tapped = [inheritance, alone]
@@ -152,8 +154,7 @@ def of_one(runner, stack: ExitStack, features: Optional[Path],
         runner.cfg.parent.cache = str(features)
         kept = runner.inherit(copy.deepcopy(child))
         tapped.append(kept)
-        steps[_name(kept) + KEPT] = _on(
-            batches, _step_of(runner, kept))
+        steps[_name(kept) + KEPT] = _on(batches, _step_of(runner, kept))
     if published:
         steps[PUBLISHED] = _on(batches, _published(runner, inheritance))
     runner.model, runner.inheritance = child, inheritance
@@ -164,9 +165,10 @@ def of_one(runner, stack: ExitStack, features: Optional[Path],
 
 def _plain_parent(runner, inheritance: Inheritance) -> Parent:
     """The parent without what makes it cheaper."""
-    parent = Parent.from_cfg(
-        {k: v
-         for k, v in runner.cfg.parent.items() if k not in CHEAP})
+    parent = Parent.from_cfg({
+        k: v
+        for k, v in runner.cfg.parent.items() if k not in CHEAP
+    })
     parent.renormalise = copy.deepcopy(inheritance.parent.renormalise)
     return parent.to(get_device())
 
@@ -234,8 +236,8 @@ def _loading(runner) -> Callable[[int], Any]:
 def measure(steps: Steps, iters: int, warmup: int) -> dict:
     """Median and middle half of the seconds of each step."""
     # What is kept of the batches has to be there.
-    warmup = max(warmup, BATCHES) if any(
-        KEPT in name for name in steps) else warmup
+    warmup = max(warmup, BATCHES) if any(KEPT in name
+                                         for name in steps) else warmup
     rounds = track(range(warmup + iters), 'timing', transient=True)
     seconds = in_turn(steps, rounds, warmup)
     return dict(
@@ -243,8 +245,10 @@ def measure(steps: Steps, iters: int, warmup: int) -> dict:
             name: statistics.median(one)
             for name, one in seconds.items()
         },
-        middle_half={name: middle_half(one)
-                     for name, one in seconds.items()})
+        middle_half={
+            name: middle_half(one)
+            for name, one in seconds.items()
+        })
 
 
 def _ratios(medians: Dict[str, float], main: str,
@@ -339,9 +343,8 @@ def report(figures: dict) -> None:
     if 'parameters' in figures:
         lines.append(f'deployed: {figures["parameters"]:,} parameters, '
                      f'{figures["flops"]:,} FLOPs')
-    lines.append(
-        f'{figures["device"]}, {figures["threads"]} threads, torch '
-        f'{figures["torch"]}, {figures["precision"]}, at most '
-        f'{figures["peak_memory"] / 2**20:,.0f} MiB in this process')
+    lines.append(f'{figures["device"]}, {figures["threads"]} threads, torch '
+                 f'{figures["torch"]}, {figures["precision"]}, at most '
+                 f'{figures["peak_memory"] / 2**20:,.0f} MiB in this process')
     table.caption = '\n'.join(lines)
     Console().print(table)

@@ -17,6 +17,7 @@ METHODS = ['mmhkt.HKT', 'mmhkt.GatedHKT', 'mmhkt.ReviewKD']
 def trained(tmp_path_factory):
     """A parent whose norms have seen something."""
     from helpers import CONFIGS
+
     from mmhkt.models import Parent
     torch.manual_seed(0)
     network = Parent(str(CONFIGS / PARENT), random_weights=True).network
@@ -56,8 +57,7 @@ def gradients(tmp_path, parent, method, steps=1, **options):
     (dict(dtype='bfloat16', memory_format='channels_last',
           fold_norms=True), 0.1),
 ], ids=str)  # yapf: disable
-def test_the_child_learns_the_same(tmp_path, trained, method, settings,
-                                   close):
+def test_the_child_learns_the_same(tmp_path, trained, method, settings, close):
     _, losses, gradient = gradients(tmp_path, trained, method)
     model, found, cheap = gradients(tmp_path, {**trained, **settings}, method)
     assert found == pytest.approx(losses, rel=close)
@@ -112,11 +112,11 @@ def test_a_child_in_channels_last(tmp_path, trained):
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize('parent, top', [(dict(dtype='half'), {}),
-                                         (dict(memory_format='nhwc'), {}),
-                                         (dict(fold_norms='yes'), {}),
-                                         ({}, dict(memory_format='nhwc'))],
-                         ids=str)
+@pytest.mark.parametrize(
+    'parent, top', [(dict(dtype='half'), {}), (dict(memory_format='nhwc'), {}),
+                    (dict(fold_norms='yes'), {}),
+                    ({}, dict(memory_format='nhwc'))],
+    ids=str)
 def test_wrong_settings(tmp_path, trained, parent, top):
     cfg = digits_config(tmp_path, parent={**trained, **parent}, **top)
     name, = {**parent, **top}

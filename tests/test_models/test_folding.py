@@ -46,8 +46,7 @@ def test_every_norm_of_a_resnet():
         if isinstance(module, nn.BatchNorm2d)
     ]
     assert sorted(folded(network)) == sorted(norms)
-    assert not any(
-        isinstance(m, nn.BatchNorm2d) for m in network.modules())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
     assert isinstance(network.get_submodule(norms[0]), nn.Identity)
     assert not any(p.requires_grad for p in network.parameters())
 
@@ -75,8 +74,7 @@ class Odd(nn.Module):
         self.after_relu = nn.BatchNorm2d(3)
         self.shared = nn.Conv2d(3, 3, 1)
         self.one, self.two = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-        self.without_statistics = nn.BatchNorm2d(
-            3, track_running_stats=False)
+        self.without_statistics = nn.BatchNorm2d(3, track_running_stats=False)
         self.last = nn.Conv2d(3, 3, 1)
 
     def forward(self, x):

@@ -27,8 +27,7 @@ def test_methods_see_the_same_batches_also_when_resumed(tmp_path):
         runner = run(digits_config(tmp_path / method, method, **ON_DEVICE))
         assert type(runner.train_dataloader) is BatchedLoader
         assert type(runner.val_dataloader) is BatchedLoader
-    alone, hkt = (
-        record(tmp_path / m) for m in ('mmhkt.Alone', 'mmhkt.HKT'))
+    alone, hkt = (record(tmp_path / m) for m in ('mmhkt.Alone', 'mmhkt.HKT'))
     assert len(set(alone['batches'].values())) == 2
     assert alone['batches'] == hkt['batches']
     assert alone['initial_weights'] == hkt['initial_weights']
@@ -53,8 +52,9 @@ def test_validation_is_as_image_by_image(tmp_path):
                     'train_cfg.max_epochs': 1,
                     'custom_hooks': [dict(type='mmhkt.RecordHook')]
                 })).work_dir for on in (False, True))
-    assert (json.loads(open(f'{plain}/record.json').read())['validations'] ==
-            json.loads(open(f'{kept}/record.json').read())['validations'])
+    assert (json.loads(
+        open(f'{plain}/record.json').read())['validations'] == json.loads(
+            open(f'{kept}/record.json').read())['validations'])
 
 
 def test_it_is_yes_or_no(tmp_path):

@@ -17,8 +17,8 @@ def test_benchmark(tmp_path):
     config = dump(
         digits_config(
             tmp_path,
-            parent=dict(**parent, fold_norms=True, cache=str(tmp_path / 'no'))),
-        tmp_path / 'config.py')
+            parent=dict(**parent, fold_norms=True,
+                        cache=str(tmp_path / 'no'))), tmp_path / 'config.py')
     other = dump(digits_config(tmp_path, 'mmhkt.KD'), tmp_path / 'other.py')
     out, trace = tmp_path / 'costs.json', tmp_path / 'trace.json'
     done = tool('benchmark.py', config, '--iters', 3, '--json', out,
@@ -42,8 +42,10 @@ def test_benchmark(tmp_path):
     assert figures['peak_memory'] > 2**20
     assert 'hkt, step' in done.stdout and 'features kept' in done.stdout
     assert not (tmp_path / 'no').exists()  # the user's own is left alone
-    labels = {event.get('name') for event in json.loads(
-        trace.read_text())['traceEvents']}
+    labels = {
+        event.get('name')
+        for event in json.loads(trace.read_text())['traceEvents']
+    }
     assert {
         'mmhkt.extraction', 'mmhkt.transfer', 'mmhkt.mixture', 'mmhkt.hint',
         'mmhkt.child.mixture'
@@ -53,8 +55,7 @@ def test_benchmark(tmp_path):
 @pytest.mark.slow
 def test_benchmark_against_the_paper_as_written(tmp_path):
     """With losses that are ours."""
-    cfg = digits_config(
-        tmp_path, dict(type='mmhkt.HKT', as_published=True))
+    cfg = digits_config(tmp_path, dict(type='mmhkt.HKT', as_published=True))
     cfg.model = load_config(CONFIGS / 'alone/resnet20_digits.py').model
     model = prepared(cfg)
     torch.manual_seed(0)

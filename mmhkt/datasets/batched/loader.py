@@ -8,8 +8,8 @@ from mmpretrain.datasets.transforms import PackInputs
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmhkt.utils.settings import SettingError
 from mmhkt.utils.random import generator_of, private_randomness
+from mmhkt.utils.settings import SettingError
 from ..sample_loader import Told, twin
 from .transforms import BATCHED, BatchedTransform, Unbatched
 
@@ -181,8 +181,8 @@ def _parts(dataset) -> tuple:
 def _is_fixed(transform, before: Sequence, dataset) -> bool:
     """Whether a transform makes the same of an image each time: it says so,
     and does so."""
-    if type(transform) in BATCHED or getattr(
-            transform, '_methods_with_randomness', ()):
+    if type(transform) in BATCHED or getattr(transform,
+                                             '_methods_with_randomness', ()):
         return False
     for i in range(min(TRIED, len(dataset))):
         made = []
@@ -205,8 +205,8 @@ def _batched(transform) -> BatchedTransform:
     try:
         return BATCHED[kind](transform)
     except Unbatched as error:
-        raise _refused(f'{error}, which has no counterpart for batches'
-                       ) from None
+        raise _refused(
+            f'{error}, which has no counterpart for batches') from None
 
 
 def _through(transforms: Sequence, results: dict) -> dict:

@@ -173,9 +173,9 @@ class BatchedCutout(BatchedTransform):
         height, width = images.shape[2:]
         chosen = torch.rand(count, generator=draw) <= cut.prob
         # The middle is never in the first pixel, as mmcv has it.
-        top, left = (
-            (_uniform(count, 1, size, draw) - side / 2).clamp(min=0).floor()
-            for size, side in ((height, rows), (width, columns)))
+        top, left = ((_uniform(count, 1, size, draw) -
+                      side / 2).clamp(min=0).floor()
+                     for size, side in ((height, rows), (width, columns)))
         inside = _inside(images, top, top + rows, left,
                          left + columns) & _each(chosen, images)
         value = cut.pad_val
@@ -196,16 +196,14 @@ class BatchedColours(BatchedTransform):
         if transform.hue is not None:
             raise Unbatched('ColorJitter with a hue')
         if transform.backend != 'pillow':
-            raise Unbatched(
-                f'ColorJitter with backend={transform.backend!r}')
+            raise Unbatched(f'ColorJitter with backend={transform.backend!r}')
 
     def __call__(self, images: Tensor, draw: Generator) -> Tensor:
         jitter, count = self.transform, len(images)
         orders = torch.rand(count, 3, generator=draw).argsort(1)
         ranges = (jitter.brightness, jitter.contrast, jitter.saturation)
         factors = torch.stack([
-            _uniform(count, *(bounds or (1.0, 1.0)), draw)
-            for bounds in ranges
+            _uniform(count, *(bounds or (1.0, 1.0)), draw) for bounds in ranges
         ], 1)
         changes = _brightness, _contrast, _saturation
         for place in range(3):

@@ -49,10 +49,10 @@ def same(one, other):
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-@pytest.mark.parametrize('pipeline', [(), (LARGER, ),
-                                      (LARGER, dict(type='CenterCrop',
-                                                    crop_size=10))],
-                         ids=['none', 'resized', 'cropped'])
+@pytest.mark.parametrize(
+    'pipeline', [(), (LARGER, ),
+                 (LARGER, dict(type='CenterCrop', crop_size=10))],
+    ids=['none', 'resized', 'cropped'])
 def test_without_anything_random_it_gives_what_a_plain_loader_gives(pipeline):
     batches = [*loader(*pipeline)]
     expected = [*SampleLoader.of(plain(*pipeline), seed=5)]
@@ -69,8 +69,8 @@ def test_images_are_augmented_and_keep_their_labels():
     found = loader(CROP, FLIP)
     images = {
         int(sample.sample_idx): (image, int(sample.gt_label))
-        for batch in found for image, sample in zip(batch['inputs'],
-                                                    batch['data_samples'])
+        for batch in found
+        for image, sample in zip(batch['inputs'], batch['data_samples'])
     }
     assert sorted(images) == list(range(70))
     dataset = plain().dataset
@@ -201,7 +201,8 @@ def test_what_has_no_counterpart_is_named(undeclared):
     assert 'Undeclared, which' in refusal(undeclared)
     # what is fixed has to come first
     assert 'Resize, which' in refusal(FLIP, LARGER)
-    assert 'ColorJitter with a hue' in refusal(dict(type='ColorJitter', hue=.1))
+    assert 'ColorJitter with a hue' in refusal(
+        dict(type='ColorJitter', hue=.1))
     assert 'RepeatDataset' in refusal(
         dataset=dict(
             type='mmengine.RepeatDataset',
@@ -218,7 +219,8 @@ def test_images_of_several_sizes(tmp_path):
         folder = tmp_path / f'class{i}'
         folder.mkdir()
         Image.new('RGB', size).save(folder / 'a.png')
-    files = dict(type='CustomDataset', data_root=str(tmp_path), with_label=True)
+    files = dict(
+        type='CustomDataset', data_root=str(tmp_path), with_label=True)
     text = refusal(
         dataset=dict(**files, pipeline=[dict(type='LoadImageFromFile'), PACK]))
     assert 'several sizes' in text and '(3, 8, 8)' in text

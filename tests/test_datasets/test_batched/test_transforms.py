@@ -142,14 +142,15 @@ def test_colours_are_those_of_pil(order, factors, monkeypatch):
     batched = BATCHED[ColorJitter](transform)
     ranks = torch.tensor([[order.index(i) for i in range(3)]]).float()
     monkeypatch.setattr(
-        'mmhkt.datasets.batched.transforms.torch.rand', lambda *size, **_:
-        ranks.argsort(1).float() if len(size) == 2 else None)
+        'mmhkt.datasets.batched.transforms.torch.rand',
+        lambda *size, **_: ranks.argsort(1).float()
+        if len(size) == 2 else None)
     drawn = iter(factors)
     monkeypatch.setattr('mmhkt.datasets.batched.transforms._uniform',
                         lambda *_: torch.tensor([next(drawn)]))
     # An order is what sorts the numbers drawn.
-    monkeypatch.setattr(torch.Tensor, 'argsort', lambda *_: torch.tensor(
-        [order]))
+    monkeypatch.setattr(torch.Tensor, 'argsort',
+                        lambda *_: torch.tensor([order]))
     found = batched(batch_of(img, 1), generator_of(0))
     assert np.array_equal(found[0].permute(1, 2, 0).numpy(), expected)
 
@@ -157,21 +158,21 @@ def test_colours_are_those_of_pil(order, factors, monkeypatch):
 def test_colours_are_as_often():
     transform = ColorJitter(0.4, contrast=0.5, saturation=(0.5, 1.0))
     img = image(4, 4)
-    found = [
-        f(transform, img).astype(float) for f in (one_by_one, together)
-    ]
+    found = [f(transform, img).astype(float) for f in (one_by_one, together)]
     for statistic in (np.mean, np.std):
         one, other = (statistic(f, 0) for f in found)
         assert np.abs(one - other).max() < 8
     assert abs(found[0].mean() - found[1].mean()) < 2
 
 
-@pytest.mark.parametrize('transform, what', [
-    (RandomCrop(4, padding_mode='symmetric'), 'symmetric'),
-    (ColorJitter(hue=0.1), 'hue'),
-    (ColorJitter(0.1, backend='cv2'), 'cv2'),
-    (Cutout(magnitude_range=(1, 2), magnitude_level=5), 'magnitude_range'),
-], ids=['symmetric', 'hue', 'backend', 'magnitude'])
+@pytest.mark.parametrize(
+    'transform, what', [
+        (RandomCrop(4, padding_mode='symmetric'), 'symmetric'),
+        (ColorJitter(hue=0.1), 'hue'),
+        (ColorJitter(0.1, backend='cv2'), 'cv2'),
+        (Cutout(magnitude_range=(1, 2), magnitude_level=5), 'magnitude_range'),
+    ],
+    ids=['symmetric', 'hue', 'backend', 'magnitude'])
 def test_settings_without_a_counterpart(transform, what):
     with pytest.raises(Unbatched, match=what):
         BATCHED[type(transform)](transform)
