@@ -112,7 +112,7 @@ def table_of(plan: Plan,
         if standing.score is not None:
             words.append(f'{standing.score:.4g}')
         if folders:
-            words.append(run.folder.relative_to(plan.folder).as_posix())
+            words.append(plan.within(run.folder))
         return Text(' '.join(words), style=STYLES[standing.state])
 
     if plan.parent is not None:

@@ -90,7 +90,7 @@ def _cell(plan: Plan, drawn: List[tuple], what: str,
 
 
 def _path(plan: Plan, run: Run, name: str) -> str:
-    return Path(run.folder, FOLDER, name).relative_to(plan.folder).as_posix()
+    return plan.within(Path(run.folder, FOLDER, name))
 
 
 def data_uri(path: Path) -> Optional[str]:

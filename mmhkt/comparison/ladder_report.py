@@ -36,7 +36,7 @@ def write_ladder(plan: Plan, rungs: Sequence[Plan],
     """
     ladder = ladder_of(
         plan.title, summaries,
-        [rung.folder.relative_to(plan.folder).as_posix() for rung in rungs],
+        [plan.within(rung.folder) for rung in rungs],
         [length_of(rung.entries[0].cfg)[0] for rung in rungs])
     texts = dict(
         json=json.dumps(ladder, indent=2, ensure_ascii=False) + '\n',

@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What is to be compared, checked before anything is started."""
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, List, Literal, Optional, Sequence, Union
@@ -83,6 +84,11 @@ class Plan:
     budgets: Sequence = ()  # lengths of training, see budgets.py
     equal_cost: bool = False  # rows that take the reference's time
     budget: str = ''  # which one of the budgets this is
+
+    def within(self, path: Path) -> str:
+        """A path as seen from the comparison's folder; what several budgets
+        share, their parent, lies beside it."""
+        return Path(os.path.relpath(path, self.folder)).as_posix()
 
     @property
     def judged_by(self) -> str:

@@ -127,7 +127,7 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
     return dict(
         seed=run.seed,
         state=state,
-        folder=str(run.folder.relative_to(plan.folder)),
+        folder=plan.within(run.folder),
         curve=curve,
         last=last,
         best=best,

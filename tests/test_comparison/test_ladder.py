@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 from mmengine.config import Config
+from rich.console import Console
 from test_comparison.test_report import Outline, make_summary, set_last
 
+from mmhkt.comparison.display import table_of
 from mmhkt.comparison.entries import Entry
 from mmhkt.comparison.ladder import rungs_of, with_equal_cost
 from mmhkt.comparison.ladder_report import crossings, write_ladder
-from mmhkt.comparison.plan import Plan
+from mmhkt.comparison.plan import Plan, Run
 
 COSTS = dict(medians=dict(alone=0.1, hkt=0.2, kd=0.05), flops=None)
 
@@ -51,6 +53,17 @@ def test_a_comparison_for_each_budget(plan, tmp_path):
     assert len({run.name for rung in (short, long) for run in rung.runs}) == 18
     assert (short.score_parent, long.score_parent) == (True, False)
     assert lengths(plan) == dict(alone=12, hkt=12, kd=12)
+
+
+def test_the_parent_that_all_budgets_share(plan, tmp_path):
+    parent = Run(plan.entries[0], 0, tmp_path / 'parent')
+    short, _ = rungs_of(replace(plan, parent=parent), None)
+    assert short.parent.folder == tmp_path / 'parent'
+    assert short.within(parent.folder) == '../parent'
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table_of(short, folders=True))
+    assert '../parent' in shown.get() and 'hkt/seed_0' in shown.get()
 
 
 def test_rows_of_equal_cost(plan):
