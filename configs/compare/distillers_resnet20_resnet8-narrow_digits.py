@@ -1,4 +1,5 @@
-# What `make demo` runs: minutes on a CPU, nothing to download.
+# Where the child cannot make its parent's features: minutes on a CPU, nothing
+# to download.
 _base_ = [
     '../alone/resnet8-narrow_digits.py', '../_base_/parents/resnet20_digits.py'
 ]

@@ -34,10 +34,9 @@ def write_ladder(plan: Plan, rungs: Sequence[Plan],
         list[Path]: ``ladder.json``, ``.csv``, ``.md`` and ``.html``, in the
         plan's folder.
     """
-    ladder = ladder_of(
-        plan.title, summaries,
-        [plan.within(rung.folder) for rung in rungs],
-        [length_of(rung.entries[0].cfg)[0] for rung in rungs])
+    ladder = ladder_of(plan.title, summaries,
+                       [plan.within(rung.folder) for rung in rungs],
+                       [length_of(rung.entries[0].cfg)[0] for rung in rungs])
     texts = dict(
         json=json.dumps(ladder, indent=2, ensure_ascii=False) + '\n',
         csv=_csv(ladder),
