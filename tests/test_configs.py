@@ -33,13 +33,14 @@ ZOOS = {
 VARIANTS = ('', '-as-published', '-logit-standardised', '-3hkt')
 # What the parts of a name promise: epochs and images a batch, or images and
 # thousands of iterations; classes.
-SCHEDULES = {'200e': (200, 128), '240e': (240, 64)}
+SCHEDULES = {'200e': (200, 128), '240e': (240, 64), '30e': (30, 128)}
 ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
 UNSCHEDULED = ('digits', 'synthetic', 'pairs', 'mni152')  # there is but one
 # With the data set as one file.
 ARRAYS = ('short', 'few', 'few-24e', 'published')
 DATA = dict(
     digits=('mmhkt.Digits', 10),
+    fashion=('mmhkt.ArrayDataset', 10),
     cifar10=('CIFAR10', 10),
     cifar100=('CIFAR100', 100),
     in1k=('ImageNet', 1000),
@@ -61,7 +62,8 @@ def parts_of(name):
     """Method, parent, child, schedule and data; None where there is none."""
     method, *parts = Path(name).stem.split('_')
     data = parts.pop()
-    schedule = None if data in UNSCHEDULED else parts.pop()
+    scheduled = data not in UNSCHEDULED or parts[-1:] == ['few']
+    schedule = parts.pop() if scheduled else None
     if name.startswith('alone/'):
         assert not parts
         return None, None, method, schedule, data

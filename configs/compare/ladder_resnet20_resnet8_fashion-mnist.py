@@ -1,5 +1,5 @@
-# Accuracy against the length of training, until the child alone is flat, on all
-# of Fashion-MNIST, with a parent that is trained on the same images.
+# Accuracy against the length of training, until the child alone is flat, on
+# all of Fashion-MNIST, with a parent that is trained on the same images.
 _base_ = '../alone/resnet8_30e_fashion-mnist.py'
 
 parent = dict(config='mmhkt::alone/resnet20_30e_fashion-mnist.py')
