@@ -20,7 +20,7 @@ from .transfer import Transfer
 __all__ = [
     'Classes', 'Dissection', 'EVERY_STAGE', 'Extraction', 'FeatureCache',
     'GeneticAttention', 'KnownGradient', 'Layout', 'Mixer', 'Mixture',
-    'PRESETS', 'Precision', 'QUARTERS', 'Regression', 'Site', 'Stage', 'Transfer', 'Trunk',
-    'bound_gradients', 'find_sites', 'left_out', 'pair_stages',
-    'watched_checkpoints'
+    'PRESETS', 'Precision', 'QUARTERS', 'Regression', 'Site', 'Stage',
+    'Transfer', 'Trunk', 'bound_gradients', 'find_sites', 'left_out',
+    'pair_stages', 'watched_checkpoints'
 ]

@@ -2,6 +2,7 @@
 import hashlib
 from typing import Annotated, Any, Literal, Optional, Sequence, Tuple, Union
 
+import torch
 import torch.nn.functional as F
 from annotated_types import MinLen
 from mmengine.config import Config
