@@ -50,7 +50,7 @@ class PublishedStep:
         sum(losses.values()).backward()
         self.optimizer.step()
         self.parent.zero_grad()
-        return {name: float(loss) for name, loss in losses.items()}
+        return {name: loss.item() for name, loss in losses.items()}
 
     def losses(self, images: Tensor, labels: Tensor) -> Dict[str, Tensor]:
         """The three losses."""
