@@ -64,7 +64,7 @@ def families(zoo: str) -> dict:
     found: dict = {}
     for path in sorted(root.rglob('*.py')):
         name = path.relative_to(root)
-        if name.parts[0].startswith('_') or 'benchmarks' in name.parts[:-1]:
+        if name.parts[0].startswith('_') or 'deploy' in name.parts[:-1]:
             continue
         try:
             model = Config.fromfile(path).get('model')
@@ -98,13 +98,14 @@ def _size(name: str) -> tuple:
     stem = Path(name).stem
     rank = next((i for i, part in enumerate(SMALL) if part in stem), 99)
     # Of the classes that the partner has.
-    other = 'ade20k' in stem or 'coco' in stem
+    other = 'cityscapes' not in stem
     return other, sum(part in stem for part in LARGE), rank, len(stem), stem
 
 
 def survey(zoo: str, config: str) -> dict:
     """What a configuration can do: role -> sites, methods or why not."""
     cfg = load_config(root_of(zoo) / config)
+    cfg.setdefault('default_scope', zoo)
     result = {}
     for role, other in (('parent', 'child'), ('child', 'parent')):
         other = partner(zoo, other)

@@ -353,7 +353,11 @@ def _config_of(config: Union[str, dict, nn.Module]) -> Config:
     if isinstance(config, nn.Module):
         return Config(dict(model=dict(type=type(config).__name__)))
     if isinstance(config, str):
+        package = config.partition('::')[0] if '::' in config else None
         config = load_config(config, custom_imports=False)
+        if package is not None and 'default_scope' not in config:
+            # As configs without any training have none.
+            config.default_scope = package
     elif not isinstance(config, Config):
         config = Config(dict(config))
     if 'model' not in config:
