@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmhkt.models import Inheritance, Parent, build_network
+from mmhkt.models import ImageFormat, Inheritance, Parent, build_network
 from mmhkt.runner.inheritance_runner import build_methods
 from mmhkt.utils.config import load_config
 
@@ -26,7 +26,7 @@ def step_of(method):
         method.survey(SimpleNamespace(get_gt_labels=lambda: labels))
     child = build_network(load_config(ZOO.format(18)))
     parent = Parent(ZOO.format(34), random_weights=True)
-    parent.connect(child, 'rgb')
+    parent.connect(child, ImageFormat.of(child, order='rgb'))
     images = torch.randn(BATCH, 3, SIZE, SIZE)
     model = Inheritance(child, parent, methods, images[:1])
     numbers = torch.arange(BATCH) * 70_001
