@@ -253,8 +253,13 @@ def test_networks_of_other_houses():
     for text in blocks(GUIDE / 'networks.md', 'python'):
         cfg = {}
         exec(text, cfg)
-        cfg = Config(dict(model=cfg['model'], default_scope='mmpretrain'))
-        assert build_network(cfg)(torch.randn(1, 3, 64, 64)).shape == (1, 10)
+        if 'parent' in cfg:
+            settings = {**cfg['parent'], 'checkpoint': None}
+            network = Parent(**settings, random_weights=True).network
+        else:
+            network = build_network(
+                Config(dict(model=cfg['model'], default_scope='mmpretrain')))
+        assert network(torch.randn(1, 3, 64, 64)).shape == (1, 10)
 
 
 @pytest.mark.slow
