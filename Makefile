@@ -29,7 +29,8 @@ SOURCES := mmhkt tools tests configs setup.py
 .PHONY: demo demo-seg test fuzz faults coverage fresh env lint docs clean
 
 demo: env
-	$(PY) tools/compare.py $(DEMO) --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
+	$(PY) tools/compare.py $(DEMO) --methods alone kd dkd hkt \
+	    --work-dir work_dirs/demo --jobs $(JOBS) $(ARGS)
 
 demo-seg: env
 	$(PY) tools/compare.py $(DEMO_SEG) --work-dir work_dirs/demo-seg --jobs $(JOBS) \

@@ -1,6 +1,7 @@
-# What `make demo` runs, minutes on a CPU, nothing to download: a small network
-# for which there are 100 labelled images, and a parent that has seen all of
-# them, as a network trained on more than one may keep.
+# What `make demo` runs (without FitNet, to take less than 10 minutes on two
+# cores), nothing to download: a small network for which there are 100 labelled
+# images, and a parent that has seen all of them, as a network trained on more
+# than one may keep.
 _base_ = [
     '../alone/resnet8_few_digits.py', '../_base_/parents/resnet20_digits.py'
 ]
