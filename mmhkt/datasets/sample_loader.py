@@ -17,8 +17,10 @@ class Told:
     epoch = 0
     skipped = 0
 
-    def listen(self, sampler: Any) -> None:
-        """Note what the sampler is told from now on."""
+    def listen(self, loader: DataLoader) -> None:
+        """Note what the sampler of a loader is told from now on."""
+        # A batch sampler of the user's own holds the user's sampler.
+        sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
         # Also where the sampler itself has no use for the epoch: loops tell
         # it to those only that have such a method.
         sampler.set_epoch = partial(self._note, 'epoch',
@@ -100,9 +102,7 @@ class SampleLoader(DataLoader):
             return loader
         told = Told()
         if seed is not None:
-            # A batch sampler of the user's own holds the user's sampler.
-            told.listen(
-                getattr(loader.batch_sampler, 'sampler', loader.sampler))
+            told.listen(loader)
         return twin(
             loader, cls, seed=seed, check=check, _told=told, _iterator=None)
 

@@ -10,7 +10,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor, nn
 
 from mmhkt.inheritance import FeatureCache, Precision
-from mmhkt.inheritance.outputs import features
+from mmhkt.inheritance.outputs import pick
 from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
 from mmhkt.utils.checkpoint import existing
@@ -234,7 +234,7 @@ class Parent(nn.Module):
         if self.folds:
             images = self.images(
                 image.to(next(self.network.parameters()).device))
-            fold_norms(self.network, lambda: features(self.network(images))[0],
+            fold_norms(self.network, lambda: pick(self.network(images)),
                        self.extraction.wanted)
         # After that, so that what is folded is rounded once.
         self.precision.lower(self.network)

@@ -2,6 +2,7 @@
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import torch
+from mmengine.dataset import Compose
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
 from mmpretrain.datasets.transforms import PackInputs
@@ -85,8 +86,7 @@ class BatchedLoader(DataLoader):
         """
         told = Told()
         if seed is not None:
-            told.listen(
-                getattr(loader.batch_sampler, 'sampler', loader.sampler))
+            told.listen(loader)
         built = twin(
             loader,
             cls,
@@ -132,7 +132,7 @@ class BatchedLoader(DataLoader):
     def _lay_out(self) -> None:
         fixed, self._random, pack = _parts(self.dataset)
         packed = [
-            pack(_through(fixed, self.dataset.get_data_info(i)))
+            pack(fixed(self.dataset.get_data_info(i)))
             for i in range(len(self.dataset))
         ]
         if self.check is not None:
@@ -175,7 +175,7 @@ def _parts(dataset) -> tuple:
     fixed: list = []
     while transforms and _is_fixed(transforms[0], fixed, dataset):
         fixed.append(transforms.pop(0))
-    return fixed, [_batched(transform) for transform in transforms], pack
+    return Compose(fixed), [_batched(one) for one in transforms], pack
 
 
 def _is_fixed(transform, before: Sequence, dataset) -> bool:
@@ -188,7 +188,7 @@ def _is_fixed(transform, before: Sequence, dataset) -> bool:
         made = []
         for seed in (0, 1):
             with private_randomness(seed):
-                results = _through(before, dataset.get_data_info(i))
+                results = Compose(before)(dataset.get_data_info(i))
                 made.append(torch.as_tensor(transform(results)['img']))
         if made[0].shape != made[1].shape or not torch.equal(*made):
             return False
@@ -207,12 +207,6 @@ def _batched(transform) -> BatchedTransform:
     except Unbatched as error:
         raise _refused(
             f'{error}, which has no counterpart for batches') from None
-
-
-def _through(transforms: Sequence, results: dict) -> dict:
-    for transform in transforms:
-        results = transform(results)
-    return results
 
 
 def _stacked(images: List[Tensor], random: bool) -> Tensor:

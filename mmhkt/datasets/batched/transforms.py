@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, Sequence, Tuple, Type
 import torch
 import torch.nn.functional as F
 from mmcv.transforms import RandomFlip
+from mmengine.utils import to_2tuple
 from mmpretrain.datasets.transforms import (ColorJitter, Cutout, RandomCrop,
                                             RandomErasing)
 from torch import Generator, Tensor
@@ -169,7 +170,7 @@ class BatchedCutout(BatchedTransform):
 
     def __call__(self, images: Tensor, draw: Generator) -> Tensor:
         cut, count = self.transform, len(images)
-        rows, columns = _pair(cut.shape)
+        rows, columns = to_2tuple(cut.shape)
         height, width = images.shape[2:]
         chosen = torch.rand(count, generator=draw) <= cut.prob
         # The middle is never in the first pixel, as mmcv has it.
@@ -211,7 +212,7 @@ class BatchedColours(BatchedTransform):
                 if ranges[i] is None:
                     continue
                 chosen = orders[:, place] == i
-                factor = _to(factors[:, i], images)[:, None, None, None]
+                factor = _each(factors[:, i], images)
                 images = torch.where(
                     _each(chosen, images), change(images, factor), images)
         return images
@@ -271,10 +272,6 @@ def _sides(padding) -> Tuple[int, int, int, int]:
     return left, right, top, bottom
 
 
-def _pair(shape) -> Tuple[int, int]:
-    return (shape, shape) if isinstance(shape, int) else tuple(shape)
-
-
 def _inside(images: Tensor, top: Tensor, bottom: Tensor, left: Tensor,
             right: Tensor) -> Tensor:
     """Of each image the pixels in a rectangle, (B, 1, H, W)."""
@@ -288,8 +285,9 @@ def _inside(images: Tensor, top: Tensor, bottom: Tensor, left: Tensor,
     return in_rows[:, None, :, None] & in_columns[:, None, None, :]
 
 
-def _each(chosen: Tensor, images: Tensor) -> Tensor:
-    return _to(chosen, images)[:, None, None, None]
+def _each(drawn: Tensor, images: Tensor) -> Tensor:
+    """One value an image, (B, 1, 1, 1)."""
+    return _to(drawn, images)[:, None, None, None]
 
 
 def _to(drawn: Tensor, images: Tensor) -> Tensor:
