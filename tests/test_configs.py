@@ -37,7 +37,7 @@ SCHEDULES = {'200e': (200, 128), '240e': (240, 64), '30e': (30, 128)}
 ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
 UNSCHEDULED = ('digits', 'synthetic', 'pairs', 'mni152')  # there is but one
 # With the data set as one file.
-ARRAYS = ('short', 'few', 'few-24e', 'published')
+ARRAYS = ('short', 'few', 'few-24e', 'published', '30e')
 DATA = dict(
     digits=('mmhkt.Digits', 10),
     fashion=('mmhkt.ArrayDataset', 10),

@@ -17,7 +17,8 @@ class ExtractionHook(Hook):
     that the parent is frozen, and scores the parent on the validation set
     with the images as the child gets them, so that a wrong parent is seen
     before the first epoch. A run that is resumed has that score already;
-    random weights are not scored.
+    random weights are not scored. At the end it tells how many of the parent's
+    features were kept ones, where there is a ``parent.cache``.
 
     Args:
         score_parent (bool): Defaults to True.
@@ -65,6 +66,18 @@ class ExtractionHook(Hook):
             runner.logger.info('The parent on the validation set: ' +
                                ', '.join(f'{name} {value:.4f}'
                                          for name, value in metrics.items()))
+
+    def after_train(self, runner) -> None:
+        """Tell what the cache of features brought."""
+        model = hereditary(runner)
+        if model is None or model.parent is None:
+            return
+        cache = model.parent.extraction.cache
+        if cache is not None and cache.asked:
+            runner.logger.info(
+                f"The parent's features of {cache.found:,} of {cache.asked:,} "
+                f'images ({cache.found / cache.asked:.1%}) were kept ones; '
+                f'{cache.size() / 2**30:.2f} GiB in "{cache.folder}".')
 
 
 @torch.no_grad()

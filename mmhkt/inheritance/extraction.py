@@ -12,6 +12,7 @@ from .compilation import compiled
 from .dissection import Dissection
 from .exchange import exchanged
 from .feature_cache import FeatureCache
+from .feature_rows import Outputs
 from .outputs import features, pick
 from .precision import Precision
 from .stages import Trunk
@@ -161,27 +162,23 @@ class Extraction:
         Args:
             images (Tensor): As the network takes them.
         """
-        key = kept = None
-        if self.cache is not None:
-            key = self.cache.key(images)
-            kept = self.cache.load(key, self._wanted, images.device)
-        if kept is None:
-            with self.precision.running(images.device), self.record(stop=True):
-                self.network(images)
-            kept = {
-                name:
-                [(self.precision.rounded(output), versions(output) == then)
-                 for output, then in outputs]
-                for name, outputs in self.tape.notes(OWN).items()
-            }
-            if self.cache is not None:
-                self.cache.save(key, kept)
+        kept = self._run(images) if self.cache is None else (
+            self.cache.features(images, self._wanted, self._run))
         for name, outputs in kept.items():
             handed = [(self.precision.given(output), same)
                       for output, same in outputs]
             self.tape.notes(OWN)[name] = [(output,
                                            versions(output) if same else None)
                                           for output, same in handed]
+
+    def _run(self, images: Tensor) -> Dict[str, Outputs]:
+        with self.precision.running(images.device), self.record(stop=True):
+            self.network(images)
+        return {
+            name: [(self.precision.rounded(output), versions(output) == then)
+                   for output, then in outputs]
+            for name, outputs in self.tape.notes(OWN).items()
+        }
 
     @contextmanager
     def record(self,

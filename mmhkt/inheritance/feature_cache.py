@@ -1,42 +1,50 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import hashlib
 import logging
-from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Union
 
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from mmhkt.utils.checkpoint import check_whole
-from mmhkt.utils.files import replaced
-from mmhkt.utils.hashing import bytes_of
+from .feature_rows import FeatureRows, Layout, Outputs
 
-# Outputs of a module, one a run of it, each with whether a later operation has
-# left it as it was.
-Outputs = List[Tuple[Any, bool]]
+# Values that are hashed at once.
+CHUNK = 2**22
 
 
 class FeatureCache:
-    """Keeps a frozen network's features on disk, by the images it was given.
+    """Keeps a frozen network's features on disk, image by image.
 
-    Methods that are compared under one seed see the same batches with the
-    same augmentations, so that the parent, often the larger part of a step,
-    would compute the same features for each of them. A file is kept for every
-    batch and module; its name is made of the network, the images, their type
-    and the precision, so that what is read is what would be computed. Runs
-    that go on at once may share a folder.
+    Methods that are compared under one seed see the same images with the
+    same augmentations; where an image has few views, flips and no more say,
+    every run sees the same ones over and over. So the parent, often the
+    larger part of a step, is run on those images only that it has not seen.
+    What is kept is told by the network, the image, its type and size, and the
+    precision, so that what is read is what would be computed, up to the
+    rounding of kernels that depend on the number of images. Runs that go on
+    at once may share a folder.
 
-    The folder grows with the batches that were ever seen; it may be removed
-    at any time. Nothing that happens to it ends a training: a file that is
-    damaged is computed anew, and where nothing can be written nothing more is
-    kept, each with a warning.
+    Images are told by a hash of 128 bits, which is computed where they are, on
+    a GPU too, and is safe against accidents. Features are read into
+    pinned memory where they are wanted on a GPU.
+
+    The folder grows with the images that were ever seen; it may be removed
+    when nothing runs. Nothing that happens to it ends a training: a row that
+    is damaged is computed anew, and where nothing can be written nothing more
+    is kept, each with a warning.
 
     Args:
         folder (str | Path): Where to keep them.
         network (str): What tells the network from every other one.
+
+    Attributes:
+        asked (int): For how many images features were wanted.
+        found (int): For how many of them they were kept.
 
     Raises:
         ValueError: If there is a file in the folder's place.
@@ -44,6 +52,9 @@ class FeatureCache:
 
     def __init__(self, folder: Union[str, Path], network: str):
         self.folder = Path(folder, network[:16])
+        self.asked = self.found = 0
+        self._rows: Dict[tuple, FeatureRows] = {}
+        self._checked: set = set()
         self._writable = True
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,98 +66,212 @@ class FeatureCache:
         except OSError as error:
             self._give_up(error)
 
-    def _give_up(self, error: OSError) -> None:
-        self._writable = False
-        print_log(
-            f'The parent\'s features are no longer kept in "{self.folder}", '
-            f'and computed from now on: {error}.',
-            logger='current',
-            level=logging.WARNING)
+    def features(
+            self, images: Tensor, names: Iterable[str],
+            compute: Callable[[Tensor],
+                              Dict[str, Outputs]]) -> Dict[str, Outputs]:
+        """What the network makes of some images.
 
-    def key(self, images: Tensor) -> str:
-        """The name of what the network makes of some images now."""
+        Args:
+            images (Tensor): (B, C, H, W).
+            names (Iterable[str]): Of the modules whose outputs are wanted.
+            compute (Callable): Runs the network on images, and returns the
+                outputs of these modules.
+
+        Raises:
+            ValueError: If a module returns something other than tensors, or
+                not image after image.
+        """
+        keys = keys_of(images)
+        kept = {name: self._of(images, name) for name in names}
+        lacking = _lacking(keys, kept)
+        if lacking:
+            for rows in kept.values():
+                rows.refresh()
+            lacking = _lacking(keys, kept)
+        lacking, parts = self._read(keys, lacking, kept, images.device)
+        self.asked += len(keys)
+        self.found += len(keys) - len(lacking)
+        if not lacking:
+            return {
+                name: kept[name].layout.outputs(parts[name], images.device)
+                for name in kept
+            }
+        some = images if len(lacking) == len(keys) else images[lacking]
+        made = self._made(some, kept, compute)
+        new = [keys[number] for number in lacking]
+        outputs = {}
+        for name, rows in kept.items():
+            try:
+                bits = rows.layout.rows(made[name], len(some))
+            except ValueError as error:
+                raise _refused(name, str(error)) from None
+            if self._writable:
+                try:
+                    rows.write(new, bits)
+                except OSError as error:
+                    self._give_up(error)
+            if some is images:
+                outputs[name] = made[name]
+                continue
+            for part, bit in zip(parts[name], bits):
+                part.numpy()[lacking] = bit
+            outputs[name] = rows.layout.outputs(parts[name], images.device)
+        return outputs
+
+    def _read(self, keys: List[bytes], lacking: List[int],
+              kept: Dict[str, FeatureRows], device: torch.device) -> tuple:
+        """What is there, and the numbers of the images of which something is
+        not."""
+        parts: Dict[str, List[Tensor]] = {}
+        gone = set(lacking)
+        for name, rows in kept.items():
+            if len(gone) == len(keys):
+                break
+            parts[name] = rows.layout.empty(len(keys), device.type == 'cuda')
+            there = {i: key for i, key in enumerate(keys) if i not in gone}
+            damaged = rows.read(there, [part.numpy() for part in parts[name]])
+            if damaged:
+                print_log(
+                    f'{len(damaged)} features in "{rows.folder}" are damaged; '
+                    'they are computed anew.',
+                    logger='current',
+                    level=logging.WARNING)
+            gone.update(damaged)
+        return sorted(gone), parts
+
+    def _made(self, images: Tensor, kept: Dict[str, FeatureRows],
+              compute: Callable) -> Dict[str, Outputs]:
+        """Computed; at first also for one image alone, which shows whether
+        features are made image by image, and what those of one look like."""
+        first = [
+            name for name, rows in kept.items() if rows not in self._checked
+        ]
+        if not first:
+            return compute(images)
+        alone = compute(images[:1])
+        made = alone if len(images) == 1 else compute(images)
+        for name in first:
+            _check_kind(alone[name], name)
+            rows = kept[name]
+            if rows.layout is None:
+                rows.layout = Layout(alone[name])
+            try:
+                one = Layout(alone[name]).outputs([
+                    torch.from_numpy(bits[:1])
+                    for bits in rows.layout.rows(made[name], len(images))
+                ], images.device)
+            except ValueError as error:
+                raise _refused(name, str(error)) from None
+            if not _near(alone[name], one):
+                raise _refused(name, 'is not made image by image')
+            self._checked.add(rows)
+        return made
+
+    def _of(self, images: Tensor, name: str) -> FeatureRows:
         kind = images.device.type
         amp = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(
             kind)
-        about = kind, images.dtype, tuple(images.shape), amp, torch.__version__
-        digest = hashlib.sha256(str(about).encode())
-        digest.update(bytes_of(images))
-        return digest.hexdigest()
+        about = (kind, images.dtype, tuple(images.shape[1:]), amp,
+                 torch.__version__, name)
+        if about not in self._rows:
+            digest = hashlib.sha256(str(about).encode()).hexdigest()
+            folder = self.folder / f'{name or "whole"}.{digest[:12]}'
+            self._rows[about] = FeatureRows(folder)
+        return self._rows[about]
 
-    def load(self, key: str, names: Iterable[str],
-             device: torch.device) -> Optional[Dict[str, Outputs]]:
-        """What was kept.
+    def _give_up(self, error: OSError) -> None:
+        self._writable = False
+        print_log(
+            'No more features of the parent are kept in '
+            f'"{self.folder}": {error}.',
+            logger='current',
+            level=logging.WARNING)
 
-        Args:
-            key (str): See :meth:`key`.
-            names (Iterable[str]): Of the modules.
-            device (torch.device): Where the features are wanted.
-
-        Returns:
-            dict[str, list] | None: None unless all of them are there.
-        """
-        files = {name: self._file(key, name) for name in names}
-        if not all(file.exists() for file in files.values()):
-            return None
-        found = {}
-        for name, file in files.items():
-            try:
-                check_whole(file)
-                found[name] = torch.load(
-                    file, map_location=device, weights_only=True)
-            except Exception as error:  # whatever torch makes of it
-                print_log(
-                    f'Features in "{file}" are damaged ({error}); they are '
-                    'computed anew.',
-                    logger='current',
-                    level=logging.WARNING)
-                with suppress(OSError):
-                    file.unlink()
-                return None
-        return found
-
-    def save(self, key: str, outputs: Dict[str, Outputs]) -> None:
-        """Keep what is not kept yet, if there is room.
-
-        Raises:
-            ValueError: If a module returns something other than tensors.
-        """
-        try:
-            if self._writable:
-                self._save(key, outputs)
-        except OSError as error:
-            self._give_up(error)
-        except RuntimeError as error:
-            # How torch says that it could not write.
-            if 'PytorchStreamWriter' not in str(error):
-                raise
-            self._give_up(error)
-
-    def _save(self, key: str, outputs: Dict[str, Outputs]) -> None:
-        for name, of_module in outputs.items():
-            file = self._file(key, name)
-            if file.exists():
-                continue
-            kept = [(_own(output, name), same) for output, same in of_module]
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # Another run may write the same file.
-            with replaced(file, unique=True, durable=False) as partial:
-                torch.save(kept, partial)
-
-    def _file(self, key: str, name: str) -> Path:
-        return Path(self.folder, key[:2], f'{key[2:40]}.{name or "whole"}.pt')
+    def size(self) -> int:
+        """Bytes in the folder."""
+        return sum(file.stat().st_size for file in self.folder.rglob('*')
+                   if file.is_file())
 
 
-def _own(output: Any, name: str) -> Any:
-    """An output with no more storage than its tensors need."""
-    if output is None:
-        return None
-    if isinstance(output, Tensor):
-        return output.clone()
-    if type(output) in (tuple, list):
-        return type(output)([_own(item, name) for item in output])
-    if type(output) is dict:
-        return {key: _own(item, name) for key, item in output.items()}
-    raise ValueError(
-        f'The parent\'s "{name}" returns a {type(output).__name__}, which '
-        'cannot be kept on disk; leave parent.cache out.')
+def keys_of(images: Tensor) -> List[bytes]:
+    """128 bits that tell an image, computed where the images are.
+
+    Args:
+        images (Tensor): (B, C, H, W).
+
+    Returns:
+        list[bytes]: One an image.
+    """
+    bits = images.detach().contiguous().flatten(1)
+    if bits.device.type == 'cpu':
+        return [
+            hashlib.blake2b(image, digest_size=16).digest()
+            for image in bits.view(torch.uint8).numpy()
+        ]
+    return _sums(bits)
+
+
+def _sums(bits: Tensor) -> List[bytes]:
+    """Two sums of an image's bits with random odd weights, modulo 2^64."""
+    bits = bits.view({
+        1: torch.uint8,
+        2: torch.int16,
+        4: torch.int32,
+        8: torch.int64
+    }[bits.element_size()])
+    sums = torch.zeros(len(bits), 2, dtype=torch.int64, device=bits.device)
+    weights = _weights(bits.shape[1], bits.device)
+    width = max(1, CHUNK // max(1, len(bits)))
+    for part, weight in zip(bits.split(width, 1), weights.split(width, 1)):
+        sums += torch.stack([(part * w).sum(1) for w in weight], 1)
+    return [row.tobytes() for row in sums.cpu().numpy()]
+
+
+@lru_cache(maxsize=4)
+def _weights(count: int, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(
+        -2**62, 2**62, (2, count), generator=generator, dtype=torch.int64)
+    return (2 * drawn + 1).to(device)
+
+
+def _lacking(keys: List[bytes], kept: Dict[str, FeatureRows]) -> List[int]:
+    return [
+        number for number, key in enumerate(keys)
+        if not all(key in rows for rows in kept.values())
+    ]
+
+
+def _near(one: Outputs, other: Outputs) -> bool:
+    """Whether features are the same, up to rounding."""
+    for a, b in zip(tree_leaves(one), tree_leaves(other)):
+        if isinstance(a, Tensor):
+            a, b = a.double(), b.double()
+            if a.isfinite().all() and b.isfinite().all() and (
+                    a - b).norm() > 0.05 * a.norm() + 1e-6:
+                return False
+    return True
+
+
+def _check_kind(outputs: Outputs, name: str) -> None:
+    """Refuse what cannot be kept."""
+
+    def walk(item: Any) -> None:
+        if type(item) in (tuple, list):
+            for part in item:
+                walk(part)
+        elif type(item) is dict:
+            walk(list(item.values()))
+        elif isinstance(item, Tensor):
+            if not item.dim():
+                raise _refused(name, 'is not made image by image')
+        elif item is not None and type(item) not in (bool, int, float, str):
+            raise _refused(name, f'is a {type(item).__name__}')
+
+    walk(outputs)
+
+
+def _refused(name: str, why: str) -> ValueError:
+    return ValueError(f'What the parent\'s "{name}" returns {why}, which '
+                      'cannot be kept on disk; leave parent.cache out.')

@@ -60,7 +60,7 @@ class Parent(nn.Module):
             images are resized for the parent. Defaults to None, as the child
             gets them.
         cache (str, optional): A folder in which its features are kept, for
-            runs that see the same batches, see
+            whoever sees the same images again, see
             :class:`mmhkt.inheritance.FeatureCache`. Defaults to None.
         classes (Sequence[str], optional): Names of its classes, in the order
             of its logits, which are matched with those of the child's data.

@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import json
+import shutil
 
 import pytest
 import torch
@@ -7,6 +8,8 @@ from helpers import digits_config, run
 from torch import nn
 
 from mmhkt.inheritance import FeatureCache
+from mmhkt.inheritance.feature_cache import _sums
+from mmhkt.inheritance.feature_rows import FeatureRows
 from mmhkt.models import Parent
 from mmhkt.registry import RUNNERS
 
@@ -18,39 +21,110 @@ def cache(folder, network='one'):
     return FeatureCache(folder, network)
 
 
-def kept(outputs, folder, device=torch.device('cpu')):
-    """What comes back of the outputs of one module."""
-    key = cache(folder).key(BATCH)
-    cache(folder).save(key, {'stage': outputs})
-    return cache(folder).load(key, ['stage'], device)['stage']
+class Counted:
+    """What computes features; counts the images that it was given."""
+
+    def __init__(self, **modules):
+        self.modules = modules or dict(stage=lambda x: x * 2)
+        self.given = []
+
+    def __call__(self, images):
+        self.given.append(len(images))
+        return {
+            name: [(module(images), True)]
+            for name, module in self.modules.items()
+        }
+
+
+def features(folder, compute, images=BATCH, names=('stage', )):
+    return cache(folder).features(images, names, compute)
 
 
 def test_gives_back_what_it_was_given(tmp_path):
-    maps = [torch.randn(2, 3), torch.randn(2, 3).bfloat16()]
-    outputs = kept([(maps[0], True), ((maps[0], None, maps[1]), False)],
-                   tmp_path)
-    (first, unchanged), (second, changed) = outputs
+    maps = torch.randn(4, 3), torch.randn(4, 2, 5, 5).bfloat16()
+
+    def compute(images):
+        some = [m[:len(images)] for m in maps]
+        last = some[1].contiguous(memory_format=torch.channels_last)
+        return {
+            'stage': [(some[0], True),
+                      ((some[0], None, [last], {
+                          'of': some[1],
+                          'size': 5
+                      }), False)]
+        }
+
+    features(tmp_path, compute)
+    (first, unchanged), (second, changed) = features(tmp_path,
+                                                     Counted())['stage']
     assert torch.equal(first, maps[0]) and unchanged and not changed
     assert torch.equal(second[0], maps[0]) and second[1] is None
-    assert torch.equal(second[2], maps[1]) and second[2].dtype == maps[1].dtype
+    assert torch.equal(second[2][0], maps[1])
+    assert second[2][0].dtype == torch.bfloat16
+    assert second[2][0].is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(second[3]['of'], maps[1]) and second[3]['size'] == 5
 
 
-def test_a_part_of_a_large_tensor_takes_the_room_of_the_part(tmp_path):
-    kept([(torch.zeros(10**6)[:4], True)], tmp_path)
-    assert sum(f.stat().st_size for f in tmp_path.rglob('*.pt')) < 10**4
+def test_only_images_that_were_not_seen_are_computed(tmp_path):
+    compute = Counted()
+    one = cache(tmp_path)
+    one.features(BATCH[:2], ['stage'], compute)
+    assert compute.given == [1, 2]  # the first is a look at one alone
+    (output, _), = one.features(BATCH.flip(0), ['stage'], compute)['stage']
+    assert compute.given == [1, 2, 2]
+    assert torch.equal(output, BATCH.flip(0) * 2)
+    assert (one.asked, one.found) == (6, 2)
 
 
-def test_refuses_what_is_no_feature(tmp_path):
-    with pytest.raises(ValueError, match='"stage" returns a set.*leave'):
-        kept([({torch.zeros(1)}, True)], tmp_path)
+def test_an_image_twice_in_a_batch_is_kept_once(tmp_path):
+    images = BATCH[[0, 1, 0]]
+    features(tmp_path, Counted(), images)
+    rows, = tmp_path.rglob('*.rows')
+    assert rows.stat().st_size == 2 * BATCH[0].numel() * 4
+    (output, _), = features(tmp_path, Counted(), images)['stage']
+    assert torch.equal(output, images * 2)
+
+
+def test_two_runs_at_once_read_each_others(tmp_path):
+    one, other = cache(tmp_path), cache(tmp_path)
+    compute = Counted()
+    other.features(BATCH, ['stage'], compute)
+    one.features(BATCH, ['stage'], compute)
+    assert compute.given == [1, 4]
+
+
+def test_windows_of_an_image_are_kept_together(tmp_path):
+
+    def windows(images):  # as Swin's, (images x windows, ...)
+        return images.unflatten(3, (2, 4)).movedim(3, 1).flatten(0, 1)
+
+    features(tmp_path, Counted(stage=windows))
+    (output, _), = features(tmp_path, Counted(), BATCH.flip(0))['stage']
+    assert torch.equal(output, windows(BATCH.flip(0)))
+
+
+@pytest.mark.parametrize('module, why', [
+    (lambda x: {x[0, 0, 0, 0]}, 'is a set'),
+    (lambda x: x.sum(), 'is not made image by image'),
+    (lambda x: x.sum((0, 2, 3)), 'is not made image by image'),
+    (lambda x: x.movedim(0, 1), 'is not made image by image'),
+    (lambda x: x.flip(0), 'is not made image by image'),
+    (lambda x: x.unflatten(3, (2, 4)).movedim(3, 0).flatten(0, 1),
+     'is not made image by image'),
+])
+def test_refuses_what_cannot_be_kept(module, why, tmp_path):
+    with pytest.raises(ValueError, match=f'"stage" returns {why}.*leave'):
+        features(tmp_path, Counted(stage=module))
 
 
 def test_only_what_is_there_whole_is_known(tmp_path):
-    one = cache(tmp_path)
-    key = one.key(BATCH)
-    one.save(key, {'a': [(BATCH, True)]})
-    assert one.load(key, ['a', 'b'], BATCH.device) is None
-    assert cache(tmp_path, 'other').load(key, ['a'], BATCH.device) is None
+    features(tmp_path, Counted(a=torch.sin), names='a')
+    compute = Counted(a=torch.sin, b=torch.cos)
+    features(tmp_path, compute, names='ab')
+    assert compute.given == [1, 4]
+    compute = Counted(a=torch.sin)
+    cache(tmp_path, 'other').features(BATCH, 'a', compute)
+    assert compute.given == [1, 4]
     assert not list(tmp_path.rglob('*.partial'))
 
 
@@ -58,19 +132,37 @@ def test_only_what_is_there_whole_is_known(tmp_path):
     lambda x: x + 1e-6,
     lambda x: x.double(),
     lambda x: x.reshape(4, 3, 4, 16),
-    lambda x: x.flip(0),
+    lambda x: x.flip(3),
 ])
-def test_other_images_other_key(change, tmp_path):
-    one = cache(tmp_path)
-    assert one.key(BATCH) == one.key(BATCH.clone())
-    assert one.key(BATCH) != one.key(change(BATCH))
+def test_other_images_other_features(change, tmp_path):
+    features(tmp_path, Counted())
+    compute = Counted()
+    features(tmp_path, compute, change(BATCH))
+    assert compute.given == [1, 4]
 
 
-def test_precision_belongs_to_the_key(tmp_path):
-    one = cache(tmp_path)
+def test_precision_belongs_to_the_image(tmp_path):
+    features(tmp_path, Counted())
+    compute = Counted()
     with torch.autocast('cpu', torch.bfloat16):
-        half = one.key(BATCH)
-    assert half != one.key(BATCH)
+        features(tmp_path, compute)
+    assert compute.given == [1, 4]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_the_hash_of_a_device_tells_images_apart(dtype, monkeypatch):
+    """What a GPU computes, computed here: no two of 2,000 images that differ
+    in one pixel, or in its last bit, have one hash."""
+    images = torch.zeros(2000, 3, 8, 8)
+    pixels = images.view(2000, -1)
+    pixels[range(192), range(192)] = 1.
+    pixels[range(192, 384), range(192)] = 1. + 2**-7
+    pixels[384:] = torch.randint(0, 2, pixels[384:].shape)
+    images = images.to(dtype)
+    monkeypatch.setattr('mmhkt.inheritance.feature_cache.CHUNK', 10**5)
+    sums = _sums(images.flatten(1))
+    assert len(set(sums)) == 2000 and {len(s) for s in sums} == {16}
+    assert _sums(images.flip(0).flatten(1)) == sums[::-1]
 
 
 def counted(model):
@@ -103,7 +195,8 @@ def test_losses_are_bit_equal_without_the_parents_forward(
     plain, plain_calls = losses()
     first, first_calls = losses(cache=str(tmp_path / 'cache'))
     again, again_calls = losses(cache=str(tmp_path / 'cache'))
-    assert (plain_calls, first_calls, again_calls) == (1, 1, 0)
+    # A first look is at one image alone.
+    assert (plain_calls, first_calls, again_calls) == (1, 2, 0)
     assert list(plain) == list(first) == list(again)
     for name, value in plain.items():
         assert torch.equal(value, first[name]), name
@@ -127,7 +220,7 @@ def test_runs_that_share_features_end_with_the_same_weights(tmp_path):
         trained('first', cache=str(tmp_path / 'cache')),
         trained('second', cache=str(tmp_path / 'cache')),
     ]
-    assert len(list((tmp_path / 'cache').rglob('*.pt'))) >= 8
+    assert len(list((tmp_path / 'cache').rglob('*.rows'))) >= 3
     for weights, scores in runs[1:]:
         assert scores == runs[0][1]
         assert all(torch.equal(weights[k], v) for k, v in runs[0][0].items())
@@ -147,57 +240,72 @@ def test_another_parent_is_another_network(tmp_path):
 # ----------------------------------------------------------------- faults
 
 
+@pytest.mark.parametrize('ending', ['rows', 'notes', 'pt'])
 @pytest.mark.parametrize('damage', [
     lambda content: content[:len(content) // 2],
     lambda content: b'',
-    lambda content: content.replace(bytes(BATCH.numpy())[:8], b'\0' * 8),
+    lambda content: content[:-9] + bytes(c ^ 1 for c in content[-9:]),
 ])
-def test_what_is_damaged_is_computed_anew(tmp_path, damage):
+def test_what_is_damaged_is_computed_anew(tmp_path, ending, damage):
+    features(tmp_path, Counted())
+    file, = tmp_path.rglob(f'*.{ending}')
+    file.write_bytes(damage(file.read_bytes()))
+    for _ in range(2):
+        (output, _), = features(tmp_path, Counted())['stage']
+        assert torch.equal(output, BATCH * 2)
+    compute = Counted()
+    features(tmp_path, compute)
+    assert not compute.given  # it is whole again
+
+
+def test_rows_that_are_gone_are_computed_anew(tmp_path):
     one = cache(tmp_path)
-    key = one.key(BATCH)
-    one.save(key, {'a': [(BATCH, True)]})
-    file, = tmp_path.rglob('*.pt')
-    content = file.read_bytes()
-    file.write_bytes(damage(content))
-    assert file.read_bytes() != content
-    assert one.load(key, ['a'], BATCH.device) is None
-    one.save(key, {'a': [(BATCH, True)]})
-    (output, _), = one.load(key, ['a'], BATCH.device)['a']
-    assert torch.equal(output, BATCH)
+    one.features(BATCH, ['stage'], Counted())
+    shutil.rmtree(one.folder)
+    compute = Counted()
+    features(tmp_path, compute)
+    assert compute.given == [1, 4]
 
 
-@pytest.mark.parametrize('error', [
-    OSError(28, 'No space left on device'),
-    RuntimeError('PytorchStreamWriter failed writing file data/0'),
-])
-def test_a_full_disk_does_not_end_a_training(tmp_path, monkeypatch, error):
+def test_a_full_disk_does_not_end_a_training(tmp_path, monkeypatch):
     one, calls = cache(tmp_path), []
 
     def full(*_):
         calls.append(1)
-        raise error
+        raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(torch, 'save', full)
+    monkeypatch.setattr(FeatureRows, 'write', full)
     for _ in range(3):
-        one.save(one.key(BATCH), {'a': [(BATCH, True)]})
+        (output, _), = one.features(BATCH, ['stage'], Counted())['stage']
+        assert torch.equal(output, BATCH * 2)
     assert len(calls) == 1  # and is not tried again
-    assert not list(tmp_path.rglob('*.p*t*'))
+
+
+def test_a_disk_that_was_full_for_a_moment_leaves_no_half_row(tmp_path):
+    one = cache(tmp_path)
+    one.features(BATCH[:2], ['stage'], Counted())
+    rows, = tmp_path.rglob('*.rows')
+    with rows.open('ab') as file:
+        file.write(b'half a row')
+    one.features(BATCH[2:], ['stage'], Counted())
+    compute = Counted()
+    (output, _), = features(tmp_path, compute)['stage']
+    assert not compute.given and torch.equal(output, BATCH * 2)
 
 
 def test_what_cannot_be_written_is_read_only(tmp_path, monkeypatch):
-    whole = cache(tmp_path)
-    key = whole.key(BATCH)
-    whole.save(key, {'a': [(BATCH, True)]})
+    features(tmp_path, Counted(), BATCH[:2])
 
     def refused(*_, **__):
         raise PermissionError(13, 'Read-only file system')
 
     monkeypatch.setattr('mmhkt.inheritance.feature_cache.TemporaryFile',
                         refused)
-    one = cache(tmp_path)
-    one.save(key, {'b': [(BATCH, True)]})
-    assert one.load(key, ['a'], BATCH.device) is not None
-    assert len(list(tmp_path.rglob('*.pt'))) == 1
+    compute = Counted()
+    (output, _), = features(tmp_path, compute)['stage']
+    assert torch.equal(output, BATCH * 2) and compute.given == [1, 2]
+    rows, = tmp_path.rglob('*.rows')
+    assert rows.stat().st_size == 2 * BATCH[0].numel() * 4
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
