@@ -68,8 +68,8 @@ class FeatureCache:
 
     def features(
             self, images: Tensor, names: Iterable[str],
-            compute: Callable[[Tensor],
-                              Dict[str, Outputs]]) -> Dict[str, Outputs]:
+            compute: Callable[[Tensor], Dict[str,
+                                             Outputs]]) -> Dict[str, Outputs]:
         """What the network makes of some images.
 
         Args:

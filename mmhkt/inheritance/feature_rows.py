@@ -52,15 +52,16 @@ class Layout:
             ValueError: If it is not theirs one after the other.
         """
         leaves, spec = tree_flatten(outputs)
-        if spec != self._spec or any(
-                not _alike(*pair) for pair in zip(leaves, self._leaves)):
+        if spec != self._spec or any(not _alike(*pair)
+                                     for pair in zip(leaves, self._leaves)):
             raise ValueError('is not made image by image')
         rows = []
         for leaf, count, axes in zip(
                 _tensors(leaves), self._counts, self._axes):
             if len(leaf) != images * count:
                 raise ValueError('is not made image by image')
-            flat = leaf.detach().permute(axes).reshape(images, leaf.numel() // images)
+            flat = leaf.detach().permute(axes).reshape(images,
+                                                       leaf.numel() // images)
             rows.append(flat.contiguous().view(torch.uint8).cpu().numpy())
         return rows
 
