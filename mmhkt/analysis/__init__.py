@@ -1,11 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What a child got from its parent."""
 from .attribution import attributions
-from .changes import accuracy_by_class, calibration, won_and_lost
+from .changes import (accuracy_by_class, better_and_worse, calibration,
+                      score_by_part, won_and_lost)
 from .observe import Observation, observe
 from .representation import ExplainedVariance, MinibatchCKA
 
 __all__ = [
     'ExplainedVariance', 'MinibatchCKA', 'Observation', 'accuracy_by_class',
-    'attributions', 'calibration', 'observe', 'won_and_lost'
+    'attributions', 'better_and_worse', 'calibration', 'observe',
+    'score_by_part', 'won_and_lost'
 ]

@@ -1,9 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What a child does otherwise than a child alone: arrays in, arrays out."""
-from typing import Dict, Optional
+from typing import Dict, Optional, Sequence
 
 import numpy as np
+from scipy.stats import wilcoxon
 from statsmodels.stats.contingency_tables import mcnemar
+
+from mmhkt.evaluation import ImageSums
+from mmhkt.evaluation.end_point_error import SPEEDS
 
 
 def accuracy_by_class(predicted: np.ndarray, labels: np.ndarray,
@@ -22,6 +26,83 @@ def accuracy_by_class(predicted: np.ndarray, labels: np.ndarray,
     right = np.bincount(labels[predicted == labels], minlength=classes)
     with np.errstate(invalid='ignore'):
         return right / total
+
+
+def score_by_part(sums: Dict[str, ImageSums], metric: str,
+                  classes: Sequence[str]) -> Dict[str, float]:
+    """A score class by class, of flow speed by speed.
+
+    Args:
+        sums (dict[str, ImageSums]): By score, of one network.
+        metric (str): The score: ``mIoU``, ``mDice``, ``EPE``.
+        classes (Sequence[str]): Their names, where the score is a mean over
+            classes; numbers where they are others.
+
+    Returns:
+        dict[str, float]: NaN of a class that no image has; empty of a score
+        that has no parts.
+    """
+    if metric.endswith('EPE'):
+        prefix = metric[:-len('EPE')]
+        return {
+            speed: sums[prefix + speed].score()
+            for speed in SPEEDS if prefix + speed in sums
+        }
+    values = sums[metric].by_column()
+    if len(values) == 1:
+        return {}
+    names = classes
+    if len(names) != len(values):
+        # The regions of a volume, 'Dice.tumour'
+        start = metric.replace('/m', '/').removeprefix('m') + '.'
+        names = [k[len(start):] for k in sums if k.startswith(start)]
+    if len(names) != len(values):
+        names = [str(i) for i in range(len(values))]
+    return dict(zip(names, values.tolist()))
+
+
+def better_and_worse(child: np.ndarray,
+                     alone: np.ndarray,
+                     parent: Optional[np.ndarray] = None,
+                     higher: bool = True) -> Dict[str, object]:
+    """Samples on which one of two children has the better score.
+
+    Args:
+        child (ndarray): Scores of the child with a parent, (N, ); images
+            where any is NaN count nowhere.
+        alone (ndarray): Those of the child alone.
+        parent (ndarray, optional): The parent's. Defaults to None.
+        higher (bool): Whether a higher score is better. Defaults to True.
+
+    Returns:
+        dict: As of :func:`won_and_lost`, the most won or lost first, with
+        ``p`` of Wilcoxon's signed-rank test and, as ``parent_right``, the
+        share on which the parent is better than the child alone.
+    """
+    sign = 1 if higher else -1
+    gain = sign * (child - alone)
+    known = np.isfinite(gain)
+    if parent is not None:
+        known &= np.isfinite(parent)
+    gain = np.where(known, gain, 0)
+    order = np.argsort(-np.abs(gain), kind='stable')
+    won, lost = order[gain[order] > 0], order[gain[order] < 0]
+
+    def share(indices) -> Optional[float]:
+        if parent is None or not len(indices):
+            return None
+        ahead = sign * (parent[indices] - alone[indices]) > 0
+        return float(ahead.mean())
+
+    # Without any difference there is nothing to test.
+    p = float(wilcoxon(gain[known]).pvalue) if gain.any() else 1.0
+    return dict(
+        won=won,
+        lost=lost,
+        p=p,
+        parent_right=dict(
+            all=share(np.flatnonzero(known)), won=share(won),
+            lost=share(lost)))
 
 
 def won_and_lost(child: np.ndarray,

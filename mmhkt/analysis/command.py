@@ -1,14 +1,14 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What ``mmhkt inspect`` does: load, look, write down."""
 import json
-import math
 from argparse import Namespace
 from pathlib import Path
-from typing import Dict, List
+from typing import List, NamedTuple, Optional
 
-import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
@@ -18,65 +18,77 @@ from torch import nn
 from mmhkt.inheritance import Dissection, Trunk, pair_stages
 from mmhkt.models import ImageFormat, Parent, build_network, task_of
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
-from mmhkt.utils.config import (ConfigError, load_config, require,
-                                set_dataloader_defaults)
+from mmhkt.utils.config import ConfigError, set_dataloader_defaults
 from mmhkt.utils.files import write_text
 from .attribution import where_they_look
-from .changes import accuracy_by_class, calibration, won_and_lost
-from .observe import PARENT, Observation, observe
+from .given import Given, given_comparison, given_runs
+from .observe import Observation, observe
 from .report import render, table_of
+from .summary import summarise
 
 
 def run(args: Namespace) -> None:
     """Do what the command line says."""
-    cfg = load_config(args.config, args.cfg_options)
-    require(cfg, ('model', 'parent', 'val_dataloader'))
-    given = {'child': args.checkpoint}
-    if args.alone:
-        given['child alone'] = args.alone
-    found, classes, (children, parent, dataset) = look(cfg, given, args.images)
-    summary = summarise(found, classes, given)
+    given = _given(args)
+    seen = look(given, args.images)
+    summary = summarise(seen.found, seen.classes, given)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / 'inheritance.json',
                json.dumps(summary, indent=1) + '\n')
-    shown = []
-    if summary['changes'] and args.samples:
-        won, lost = (
-            summary['changes'][key][:args.samples]
-            for key in ('won_samples', 'lost_samples'))
-        shown = where_they_look(children, parent, dataset, [*won, *lost])
-    write_text(folder / 'inheritance.html', render(summary, shown))
+    write_text(folder / 'inheritance.html',
+               render(summary, pictures(summary, seen, args.samples)))
     console = Console()
     console.print(table_of(summary))
     console.print(f'written: {folder / "inheritance.html"}', soft_wrap=True)
 
 
-def look(cfg: Config, checkpoints: Dict[str, str], images=None) -> tuple:
+def _given(args: Namespace) -> Given:
+    if Path(args.config).is_dir():
+        if args.checkpoint or args.alone:
+            raise ConfigError(
+                f'{args.config} is a folder, whose children are found; give '
+                'a config where a checkpoint is given')
+        return given_comparison(args.config, args.seed, args.cfg_options)
+    if args.checkpoint is None:
+        raise ConfigError('a config needs a checkpoint beside it; only the '
+                          'folder of a comparison does not')
+    return given_runs(args.config, args.checkpoint, args.alone,
+                      args.cfg_options)
+
+
+class Seen(NamedTuple):
+    """What was found, and what it was found with."""
+    found: Observation
+    classes: List[str]
+    children: dict
+    parent: Parent
+    dataset: object
+
+
+def look(given: Given, images: Optional[int] = None) -> Seen:
     """Show the validation images to children and their parent.
 
     Args:
-        cfg (Config): Of a run that has a parent.
-        checkpoints (dict[str, str]): Name -> weights of such a child.
+        given (Given): The children.
         images (int, optional): How many. Defaults to None, all.
-
-    Returns:
-        tuple: :class:`Observation`, the names of the classes, and children,
-        parent and data set.
     """
+    cfg = given.cfg
     set_dataloader_defaults(cfg, ('val_dataloader', ))
     children = {}
-    for name, path in checkpoints.items():
-        if not Path(path).is_file():
-            raise ConfigError(f'there is no checkpoint {path}')
+    for name, path in given.checkpoints.items():
         children[name] = build_network(cfg).eval()
         load_strictly(children[name], weights_of(read_checkpoint(path)), path)
-    loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
+    # Data sets and evaluators name transforms and metrics of their own
+    # package, as a runner would find them.
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
     child = next(iter(children.values()))
     image = child.data_preprocessor(next(iter(loader)), False)['inputs'][:1]
     parent = Parent.from_cfg(cfg.parent)
     parent.connect(child, ImageFormat.of(child, cfg))
     stages = _stages(child, parent, image)
+    meta = getattr(loader.dataset, 'metainfo', None) or {}
     total = len(loader.dataset) if images is None else min(
         images, len(loader.dataset))
     with Progress(
@@ -85,61 +97,39 @@ def look(cfg: Config, checkpoints: Dict[str, str], images=None) -> tuple:
             TimeRemainingColumn()) as progress:
         bar = progress.add_task('', total=total)
         found = observe(
-            children, parent, loader, stages, images,
-            lambda done: progress.update(bar, completed=min(done, total)))
-    meta = getattr(loader.dataset, 'metainfo', None) or {}
-    return (found, list(meta.get('classes')
-                        or ()), (children, parent, loader.dataset))
+            children,
+            parent,
+            loader,
+            stages,
+            images,
+            lambda done: progress.update(bar, completed=min(done, total)),
+            judge=lambda: _evaluator(cfg, meta))
+    return Seen(found, list(meta.get('classes') or ()), children, parent,
+                loader.dataset)
 
 
-def summarise(found: Observation, classes: List[str],
-              checkpoints: Dict[str, str]) -> dict:
-    """All that was found, as plain data."""
-    summary = dict(
-        images=found.images,
-        checkpoints={
-            k: str(v)
-            for k, v in checkpoints.items()
-        },
-        stages=[list(pair) for pair in found.stages],
-        cka={
-            name: _plain(value)
-            for name, value in found.cka.items()
-        },
-        explained={
-            name: _plain(value)
-            for name, value in found.explained.items()
-        },
-        networks={},
-        changes=None)
-    if not found.scores:
-        return summary
-    count = next(iter(found.scores.values())).shape[1]
-    right = {}
-    for name, scores in found.scores.items():
-        predicted = scores.argmax(1)
-        right[name] = predicted == found.labels
-        summary['networks'][name] = dict(
-            accuracy=100 * float(right[name].mean()),
-            by_class=_plain(100 *
-                            accuracy_by_class(predicted, found.labels, count)),
-            calibration={
-                key: _plain(value)
-                for key, value in calibration(scores, found.labels).items()
-            })
-    summary['classes'] = classes if len(classes) == count else [
-        str(i) for i in range(count)
+def pictures(summary: dict, seen: Seen, samples: int) -> List[dict]:
+    """Where parent, the best child and the child alone look, in the first
+    images that it won and lost; nothing but of classification."""
+    best = summary['best']
+    if not (samples and best in summary['changes'] and seen.found.scores):
+        return []
+    changes = summary['changes'][best]
+    chosen = [
+        *changes['won_samples'][:samples], *changes['lost_samples'][:samples]
     ]
-    if 'child alone' in right:
-        changes = won_and_lost(right['child'], right['child alone'],
-                               right.get(PARENT))
-        summary['changes'] = dict(
-            changes,
-            won=len(changes['won']),
-            lost=len(changes['lost']),
-            won_samples=changes['won'].tolist(),
-            lost_samples=changes['lost'].tolist())
-    return summary
+    children = {
+        name: seen.children[name]
+        for name in (best, summary['reference'])
+    }
+    return where_they_look(children, seen.parent, seen.dataset, chosen)
+
+
+def _evaluator(cfg: Config, meta: dict) -> Evaluator:
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        evaluator = Evaluator(cfg.get('val_evaluator') or [])
+    evaluator.dataset_meta = meta
+    return evaluator
 
 
 def _stages(child: nn.Module, parent: Parent, image: torch.Tensor) -> list:
@@ -150,11 +140,3 @@ def _stages(child: nn.Module, parent: Parent, image: torch.Tensor) -> list:
         task = task_of(network)
         networks.append(Trunk(Dissection(network, shown, role, task.backbone)))
     return pair_stages(*networks)
-
-
-def _plain(value):
-    if isinstance(value, np.ndarray):
-        return [_plain(x) for x in value.tolist()]
-    if isinstance(value, list):
-        return [_plain(x) for x in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -5,8 +5,11 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+from mmengine.evaluator import Evaluator
 from torch import Tensor, nn
 
+from mmhkt.evaluation import ImageSums
+from mmhkt.evaluation.image_sums import image_scores
 from mmhkt.models import Parent
 from .representation import ExplainedVariance, MinibatchCKA
 
@@ -30,6 +33,8 @@ class Observation:
         scores (dict[str, ndarray]): Network -> probabilities (N, classes);
             empty where the task is not classification.
         labels (ndarray | None): True classes (N, ).
+        sums (dict[str, dict[str, ImageSums]]): Network -> score -> what each
+            image contributed; empty where nothing judged.
         images (int): N.
     """
     stages: List[Tuple[str, str]]
@@ -37,6 +42,7 @@ class Observation:
     explained: Dict[str, np.ndarray] = field(default_factory=dict)
     scores: Dict[str, np.ndarray] = field(default_factory=dict)
     labels: Optional[np.ndarray] = None
+    sums: Dict[str, Dict[str, ImageSums]] = field(default_factory=dict)
     images: int = 0
 
 
@@ -46,7 +52,8 @@ def observe(children: Dict[str, nn.Module],
             loader,
             stages: Sequence[Tuple[str, str]],
             images: Optional[int] = None,
-            tell: Callable[[int], None] = lambda done: None) -> Observation:
+            tell: Callable[[int], None] = lambda done: None,
+            judge: Optional[Callable[[], Evaluator]] = None) -> Observation:
     """Show images to children and their parent, and compare what they make.
 
     Nothing is trained, and nothing but sums is kept of features.
@@ -59,6 +66,9 @@ def observe(children: Dict[str, nn.Module],
         stages (Sequence): Pairs (child's module, parent's module).
         images (int, optional): Stop after so many. Defaults to None, all.
         tell (callable): Gets the number of images after each batch.
+        judge (callable, optional): Makes what scores a network's predictions.
+            Defaults to None: they are not scored, but for the probabilities
+            of classes.
     """
     networks = {**children, PARENT: parent.network}
     names = dict.fromkeys(children, [c for c, _ in stages])
@@ -67,6 +77,7 @@ def observe(children: Dict[str, nn.Module],
     cka = {name: MinibatchCKA(len(stages), len(stages)) for name in children}
     maps: Dict[str, list] = {}
     scores: Dict[str, list] = {name: [] for name in networks}
+    judges = {} if judge is None else {name: judge() for name in networks}
     labels: List[int] = []
     preprocess = next(iter(children.values())).data_preprocessor
     with ExitStack() as stack:
@@ -80,10 +91,13 @@ def observe(children: Dict[str, nn.Module],
                 inputs = data['inputs']
                 if name == PARENT:
                     inputs = parent.images(inputs)
-                for sample in network(
-                        inputs, data['data_samples'], mode='predict'):
-                    if 'pred_score' in sample:
-                        scores[name].append(sample.pred_score.cpu().numpy())
+                samples = network(inputs, data['data_samples'], mode='predict')
+                if name in judges:
+                    judges[name].process(samples, batch)
+                scores[name] += [
+                    sample.pred_score.cpu().numpy() for sample in samples
+                    if 'pred_score' in sample
+                ]
             features = {name: s.take() for name, s in seen.items()}
             first = found.images
             found.images += len(features[PARENT][0])
@@ -112,6 +126,9 @@ def observe(children: Dict[str, nn.Module],
         found.cka[name] = cka[name].compute().numpy()
         found.explained[name] = np.array([one.compute() for one in maps[name]],
                                          dtype=float)
+    for name, evaluator in judges.items():
+        judged = image_scores(evaluator.metrics, found.images, step=0)
+        found.sums[name] = {} if judged is None else judged.sums
     if len(labels) == found.images:
         found.labels = np.array(labels)
         found.scores = {

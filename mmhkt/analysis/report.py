@@ -9,58 +9,97 @@ from rich.table import Table
 
 from mmhkt.comparison.plots import MUTED, PALETTE, STYLE, make_figure, make_svg
 from mmhkt.comparison.report import environment_of_pages
+from .given import ALONE, CHILD
+from .summary import largest_changes
 
 NOTHING = '–'
+# Of 150 classes no one reads the bars; the table has them all.
+MOST_PARTS = 20
 
 
 def table_of(summary: dict) -> Table:
-    """The figures that fit on a screen."""
-    table = Table(title=f'{summary["images"]:,} images')
-    names = list(summary['cka'])
-    table.add_column('stage of the child → of the parent')
-    for name in names:
-        table.add_column(f'{name}: CKA')
-        table.add_column(f'{name}: variance explained')
-    for i, (child, parent) in enumerate(summary['stages']):
-        cells = []
-        for name in names:
+    """The figures that fit on a screen: a network a row."""
+    networks = summary['networks']
+    table = Table(
+        title=f'{summary["images"]:,} images',
+        caption='CKA with the stage of the parent; share of its variance '
+        'explained')
+    table.add_column('network')
+    if networks:
+        table.add_column(summary['metric'])
+    for child, parent in summary['stages']:
+        table.add_column(child if child == parent else f'{child} → {parent}')
+    for name in networks or summary['cka']:
+        cells = [name]
+        if networks:
+            cells.append(score_text(networks[name]['score'], summary))
+        if name in summary['cka']:
             cells += [
-                _number(summary['cka'][name][i][i]),
-                _percent(summary['explained'][name][i])
+                f'{_number(summary["cka"][name][i][i])}; '
+                f'{_percent(summary["explained"][name][i])}'
+                for i in range(len(summary['stages']))
             ]
-        table.add_row(f'{child} → {parent}', *cells)
-    if summary['networks']:
-        table.caption = '; '.join(
-            f'{name} {network["accuracy"]:.2f} %, ECE '
-            f'{100 * network["calibration"]["ece"]:.1f} %'
-            for name, network in summary['networks'].items())
+        table.add_row(*cells)
     return table
 
 
 def sentences(summary: dict) -> List[str]:
-    """What changed, in words."""
-    changes = summary['changes']
-    if not changes:
+    """What changed, in words: of the best child, where there are several."""
+    best = summary['best']
+    if best not in summary['changes']:
         return []
+    changes = summary['changes'][best]
+    who = 'the child' if best == CHILD else best
+    alone = summary['reference'] if summary['reference'] != ALONE else (
+        'the child alone')
     parent = changes['parent_right']
-    lines = [
-        f'Of {summary["images"]:,} images the child wins {changes["won"]:,} '
-        f'that the child alone gets wrong, and loses {changes["lost"]:,} that '
-        f'it gets right (McNemar\'s exact test: p {_p(changes["p"])}).'
-    ]
+    if summary['classification']:
+        lines = [
+            f'Of {summary["images"]:,} images {who} wins {changes["won"]:,} '
+            f'that {alone} gets wrong, and loses {changes["lost"]:,} that '
+            f'it gets right (McNemar\'s exact test: p {_p(changes["p"])}).'
+        ]
+        right = 'right'
+    else:
+        lines = [
+            f'Of {summary["images"]:,} images {who} has the better '
+            f'{summary["metric"]} on {changes["won"]:,} and {alone} on '
+            f'{changes["lost"]:,} (Wilcoxon\'s signed-rank test of the '
+            f'differences image by image: p {_p(changes["p"])}).'
+        ]
+        right = f'better than {alone}'
     if parent['all'] is not None:
         lines.append(
-            f'The parent is right on {_percent(parent["all"])} of all images, '
-            f'on {_percent(parent["won"])} of the won and on '
+            f'The parent is {right} on {_percent(parent["all"])} of all '
+            f'images, on {_percent(parent["won"])} of the won and on '
             f'{_percent(parent["lost"])} of the lost ones.')
+    gains = [pair for pair in largest_changes(summary, best) if pair[1] > 0]
+    if gains:
+        lines.append('Most is gained, by ' + summary['parts'] + ': ' +
+                     ', '.join(f'{part} ({gain_text(gain, summary)})'
+                               for part, gain in gains) + '.')
     return lines
+
+
+def score_text(value: Optional[float], summary: dict) -> str:
+    """A score with its unit."""
+    if value is None:
+        return NOTHING
+    digits = 3 if summary['unit'] == 'px' else 2
+    return f'{value:.{digits}f} {summary["unit"]}'
+
+
+def gain_text(value: float, summary: dict) -> str:
+    """How much better, + or not, whichever way the score goes."""
+    unit = 'px' if summary['unit'] == 'px' else 'points'
+    return f'{value:+.2f} {unit}'
 
 
 def render(summary: dict, shown: Sequence[dict] = ()) -> str:
     """One page that needs no other and no network.
 
     Args:
-        summary (dict): See :func:`mmhkt.analysis.command.summarise`.
+        summary (dict): See :func:`mmhkt.analysis.summary.summarise`.
         shown (Sequence[dict]): Where the networks look, see
             :func:`mmhkt.analysis.attribution.where_they_look`. Defaults to
             nothing.
@@ -70,18 +109,25 @@ def render(summary: dict, shown: Sequence[dict] = ()) -> str:
         matplotlib.rcParams.update(STYLE)
         heat = [(name, _heat_map(f'cka{i}', summary, name))
                 for i, name in enumerate(summary['cka'])]
-        networks = summary['networks']
+        calibrated = {
+            name: network
+            for name, network in summary['networks'].items()
+            if network['calibration']
+        }
         return environment_of_pages('analysis').get_template(
             'inheritance.html').render(
                 summary=summary,
                 sentences=sentences(summary),
                 heat=heat,
                 explained=_bars(summary),
-                reliability=_reliability(networks) if networks else None,
+                reliability=_reliability(calibrated) if calibrated else None,
+                by_part=_gains(summary),
                 looks=[(_words(one, summary), _maps(f'look{i}', one, summary))
                        for i, one in enumerate(shown)],
                 number=_number,
-                percent=_percent)
+                percent=_percent,
+                p_value=_p,
+                score_text=score_text)
 
 
 def _heat_map(key: str, summary: dict, name: str) -> str:
@@ -117,7 +163,7 @@ def _bars(summary: dict) -> str:
             np.arange(len(values)) + (i - (len(names) - 1) / 2) * width,
             100 * values,
             width * .9,
-            color=PALETTE[i],
+            color=PALETTE[i % len(PALETTE)],
             label=name)
         texts.append(f'{name} ' + ', '.join(f'{100 * v:.0f} %'
                                             for v in values))
@@ -128,6 +174,47 @@ def _bars(summary: dict) -> str:
     axes.legend(frameon=False)
     return make_svg(figure, 'explained',
                     'Variance of the parent explained: ' + '; '.join(texts))
+
+
+def _gains(summary: dict) -> Optional[str]:
+    """What each child has more than the child alone, class by class or speed
+    by speed."""
+    gains = {
+        name: dict(largest_changes(summary, name, len(network['by_part'])))
+        for name, network in summary['networks'].items()
+        if name in summary['changes']
+    }
+    names = [name for name in gains if gains[name]]
+    if not names:
+        return None
+    parts = [
+        part for part in summary['networks'][names[0]]['by_part']
+        if part in gains[names[0]]
+    ][:MOST_PARTS]
+    height = max(2.2, .17 * len(parts) * max(1, len(names) * .6) + .7)
+    figure, axes = make_figure(height, left=1.1, right=0.2)
+    width = .8 / len(names)
+    for i, name in enumerate(names):
+        axes.barh(
+            np.arange(len(parts)) + (i - (len(names) - 1) / 2) * width,
+            [gains[name].get(part, np.nan) for part in parts],
+            width * .9,
+            color=PALETTE[i % len(PALETTE)],
+            label=name)
+    axes.axvline(0, color=MUTED, linewidth=.8)
+    axes.set_yticks(range(len(parts)), parts)
+    axes.invert_yaxis()
+    unit = 'px less' if not summary['higher'] else 'points more'
+    axes.set(xlabel=f'{unit} than {summary["reference"]}')
+    if len(names) > 1:
+        axes.legend(frameon=False)
+    return make_svg(
+        figure, 'gains', f'{summary["metric"]} against '
+        f'{summary["reference"]}; ' +
+        '; '.join(f'{name}: ' +
+                  ', '.join(f'{part} {gain_text(gains[name][part], summary)}'
+                            for part in parts if part in gains[name])
+                  for name in names))
 
 
 def _reliability(networks: dict) -> str:
@@ -144,7 +231,7 @@ def _reliability(networks: dict) -> str:
             y[there],
             marker='o',
             markersize=3,
-            color=PALETTE[i],
+            color=PALETTE[i % len(PALETTE)],
             label=f'{name}, ECE {100 * found["ece"]:.1f} %')
     axes.set(xlabel='confidence', ylabel='accuracy')
     axes.legend(frameon=False)
@@ -156,7 +243,8 @@ def _reliability(networks: dict) -> str:
 
 
 def _words(one: dict, summary: dict) -> str:
-    won = one['sample'] in summary['changes']['won_samples']
+    changes = summary['changes'][summary['best']]
+    won = one['sample'] in changes['won_samples']
     return (f'{"Won" if won else "Lost"}: '
             f'{summary["classes"][one["label"]]}, image {one["sample"]:,}')
 

@@ -1,9 +1,10 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Show what a finished child got from its parent, without training anything.
 
-How alike the stages of child and parent are (CKA, variance explained); of
-classifiers also what the child does otherwise than a child alone: by class,
-images won and lost, calibration. On the validation images of the config.
+How alike the stages of child and parent are (CKA, variance explained), and
+what the child does otherwise than a child alone: by class or speed, images won
+and lost; of classifiers calibration and where they look too. On the
+validation images of the config.
 """
 import argparse
 
@@ -15,10 +16,20 @@ def parse_args(argv=None):
     parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config of a run that has a parent')
-    parser.add_argument('checkpoint', help='of the child that inherited')
+    parser.add_argument(
+        'config',
+        help='config of a run that has a parent, or the folder of a '
+        'comparison, all of whose children are shown')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='of the child that inherited; not with a folder')
     parser.add_argument(
         '--alone', metavar='CKPT', help='of the same child, trained alone')
+    parser.add_argument(
+        '--seed',
+        type=setting('Seed'),
+        help='of the children of a comparison; default: the first one')
     parser.add_argument(
         '--images',
         type=setting('Count'),

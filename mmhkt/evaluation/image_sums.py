@@ -56,6 +56,23 @@ class ImageSums:
                 self.above.sum(0, dtype=float), self.below.sum(0,
                                                                dtype=float)))
 
+    def by_column(self) -> np.ndarray:
+        """Of all images, class by class for instance: (K, ), NaN where there
+        is nothing below."""
+        above, below = (
+            x.sum(0, dtype=float) for x in (self.above, self.below))
+        with np.errstate(invalid='ignore', divide='ignore'):
+            return self.scale * np.where(below > 0, above / below, np.nan)
+
+    def by_image(self) -> np.ndarray:
+        """Of each image by itself: (N, ), NaN where it has nothing below."""
+        with np.errstate(invalid='ignore', divide='ignore'):
+            ratios = np.where(self.below > 0, self.above / self.below, np.nan)
+        there = np.isfinite(ratios)
+        with np.errstate(invalid='ignore'):
+            return self.scale * np.where(there, ratios,
+                                         0).sum(1) / there.sum(1)
+
     def leave_one_out(self) -> np.ndarray:
         """Of all images but one: (N, ), by the one that is left out."""
         above, below = (x.astype(float) for x in (self.above, self.below))

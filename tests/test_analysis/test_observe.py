@@ -1,21 +1,31 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from browser import check_views, find_browser
+from flow_helpers import flow_config
 from helpers import CONFIGS, digits_config, run
+from mmengine.dataset import pseudo_collate
+from mmseg.evaluation import IoUMetric
+from seg_helpers import tiny_config
 from test_comparison.test_report import Outline
 from torch import nn
 
 from mmhkt.analysis import attributions
 from mmhkt.analysis.attribution import where_they_look
-from mmhkt.analysis.command import look, summarise
+from mmhkt.analysis.command import look, pictures
+from mmhkt.analysis.given import Given, given_comparison
 from mmhkt.analysis.observe import _aligned
 from mmhkt.analysis.report import render, sentences, table_of
+from mmhkt.analysis.summary import largest_changes, summarise
 from mmhkt.cli import inspect
 from mmhkt.comparison.records import read_record
+from mmhkt.models import build_network
+from mmhkt.utils.config import ConfigError
 
 
 @pytest.fixture(scope='module')
@@ -35,13 +45,19 @@ def trained(tmp_path_factory):
     return folder, cfg
 
 
+def both(folder, cfg):
+    return Given(
+        cfg, {
+            'child': str(folder / 'one/child.pth'),
+            'child alone': str(folder / 'other/child.pth')
+        }, 'child alone')
+
+
 def test_a_child_that_is_its_parent(trained):
     folder, cfg = trained
-    given = {
-        'child': str(folder / 'one/child.pth'),
-        'child alone': str(folder / 'other/child.pth')
-    }
-    found, classes, networks = look(cfg, given)
+    given = both(folder, cfg)
+    seen = look(given)
+    found, classes, *networks = seen
     assert found.images == 64 and len(found.stages) == 3
     assert np.diag(found.cka['child']) == pytest.approx(1, abs=1e-5)
     assert found.explained['child'] == pytest.approx(1, abs=1e-4)
@@ -53,25 +69,25 @@ def test_a_child_that_is_its_parent(trained):
     # As the runs themselves were scored.
     for name, run_name in (('child', 'one'), ('child alone', 'other')):
         noted = read_record(folder / run_name)['validations']['2']
-        assert summary['networks'][name]['accuracy'] == pytest.approx(
+        assert summary['networks'][name]['score'] == pytest.approx(
             noted['accuracy/top1'])
     right = {
         name: scores.argmax(1) == found.labels
         for name, scores in found.scores.items()
     }
-    changes = summary['changes']
+    changes = summary['changes']['child']
     assert changes['won'] == (right['child'] & ~right['child alone']).sum()
     assert changes['parent_right']['won'] in (1.0, None)
     json.dumps(summary, allow_nan=False)
     assert str(changes['won']) in sentences(summary)[0]
-    assert table_of(summary).row_count == 3
+    assert table_of(summary).row_count == 3  # parent too
     page = render(summary)
     outline = Outline(page)
-    assert set(outline.tables) == {'stages', 'classes'}
-    assert outline.figures == dict(cka=2, explained=1, reliability=1)
+    assert set(outline.tables) == {'results', 'stages', 'parts'}
+    assert outline.figures == dict(cka=2, explained=1, gains=1, reliability=1)
     assert 'script' not in [tag for tag, _ in outline.tags]
     # Every figure says in words what it shows.
-    assert page.count('<title') == 1 + 4
+    assert page.count('<title') == 1 + 5
     shown = where_they_look(*networks, [3, 5])
     for one in shown:
         assert one['image'].shape == (8, 8, 3) and one['image'].max() <= 1
@@ -87,11 +103,13 @@ def test_only_some_images_and_no_child_alone(trained):
     folder, cfg = trained
     cfg = copy.deepcopy(cfg)
     cfg.val_dataloader.batch_size = 16
-    given = dict(child=str(folder / 'one/child.pth'))
-    found, classes, _ = look(cfg, given, images=20)
+    given = Given(cfg, dict(child=str(folder / 'one/child.pth')))
+    seen = look(given, images=20)
+    found, classes = seen[:2]
     assert found.images == 32
     summary = summarise(found, classes, given)
-    assert summary['changes'] is None and sentences(summary) == []
+    assert summary['changes'] == {} and sentences(summary) == []
+    assert pictures(summary, seen, 3) == []
     assert 'class="reliability"' in render(summary)
 
 
@@ -99,19 +117,157 @@ def test_the_command_and_mistakes(trained, tmp_path):
     folder, cfg = trained
     path = tmp_path / 'my.py'
     cfg.dump(str(path))
+    weights = str(folder / 'one/child.pth')
     for args, message in (([str(path), 'nowhere.pth'], 'no checkpoint'), ([
             str(CONFIGS / 'alone/resnet8-narrow_digits.py'), 'x'
-    ], 'has no parent')):
+    ], 'has no parent'), ([str(path)], 'needs a checkpoint'),
+                          ([str(tmp_path), weights], 'is a folder'),
+                          ([str(tmp_path)], 'no child with a parent')):
         with pytest.raises(SystemExit, match=message):
             inspect.main(args)
-    inspect.main([
-        str(path),
-        str(folder / 'one/child.pth'), '--out',
-        str(tmp_path / 'out')
-    ])
+    inspect.main([str(path), weights, '--out', str(tmp_path / 'out')])
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
         'inheritance.html', 'inheritance.json'
     ]
+
+
+@pytest.fixture
+def comparison(trained, tmp_path):
+    """Two methods and the child alone, with two seeds; one is not done."""
+    folder, cfg = trained
+    for name, method, weights, seeds in (('alone', 'Alone', 'other', (0, 7)),
+                                         ('kd', 'KD', 'other', (0, 7)),
+                                         ('hkt', 'HKT', 'one', (7, ))):
+        for seed in (0, 7):
+            run_folder = tmp_path / name / f'seed_{seed}'
+            run_folder.mkdir(parents=True)
+            one = copy.deepcopy(cfg)
+            one.method = dict(type=f'mmhkt.{method}')
+            one.dump(f'{run_folder}.py')
+            if seed in seeds:
+                shutil.copy(folder / weights / 'child.pth', run_folder)
+    return tmp_path
+
+
+def test_a_whole_comparison(comparison, tmp_path):
+    assert list(given_comparison(comparison).checkpoints) == ['kd', 'alone']
+    given = given_comparison(comparison, seed=7)
+    assert given.inherited == ['hkt', 'kd'] and given.reference == 'alone'
+    with pytest.raises(ConfigError, match='seeds: 0, 7'):
+        given_comparison(comparison, seed=8)
+    inspect.main([
+        str(comparison), '--seed', '7', '--images', '64', '--out',
+        str(tmp_path / 'out')
+    ])
+    summary = json.loads((tmp_path / 'out/inheritance.json').read_text())
+    scores = {k: v['score'] for k, v in summary['networks'].items()}
+    assert scores['kd'] == scores['alone']
+    assert scores['hkt'] == scores['parent']
+    assert summary['changes']['kd']['won'] == 0
+    assert summary['best'] == max(given.inherited, key=scores.get)
+    page = (tmp_path / 'out/inheritance.html').read_text()
+    outline = Outline(page)
+    assert outline.figures['cka'] == 3
+    assert len(page) < 1e6
+
+
+@pytest.mark.slow
+def test_ten_methods_in_a_browser(trained, tmp_path):
+    """The page of a comparison of ten methods, with pictures."""
+    browser = find_browser()
+    folder, cfg = trained
+    given = both(folder, cfg)
+    names = [f'method-{i}' for i in range(10)]
+    given = Given(
+        cfg, {
+            **dict.fromkeys(names, given.checkpoints['child']), 'alone':
+            given.checkpoints['child alone']
+        }, 'alone')
+    seen = look(given)
+    summary = summarise(seen.found, seen.classes, given)
+    page = tmp_path / 'inheritance.html'
+    text = render(summary, pictures(summary, seen, 3))
+    page.write_text(text)
+    looks = Outline(text).figures.get('look', 0)
+    assert len(text.encode()) < 2e6
+    check_views(browser, page, tmp_path, '#results tbody tr:first-child td',
+                11 + 3 + looks)
+
+
+def untrained(cfg, folder, seeds=(0, 1)):
+    """A pair as it begins, and the child with other weights."""
+    paths = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        network = build_network(cfg)
+        network.init_weights()
+        paths.append(str(folder / f'{seed}.pth'))
+        torch.save(network.state_dict(), paths[-1])
+    return Given(cfg, {
+        'child': paths[0],
+        'child alone': paths[1]
+    }, 'child alone')
+
+
+def test_segmentation_by_class(tmp_path):
+    given = untrained(tiny_config(tmp_path, 'mmhkt.HKT'), tmp_path)
+    seen = look(given)
+    summary = summarise(seen.found, seen.classes, given)
+    assert (summary['metric'], summary['unit']) == ('mIoU', '%')
+    # As mmsegmentation itself has it
+    metric = IoUMetric(ignore_index=255, iou_metrics=['mIoU'])
+    metric.dataset_meta = dict(classes=seen.classes)
+    network = seen.children['child']
+    dataset = seen.dataset
+    with torch.no_grad():
+        for i in range(len(dataset)):
+            batch = pseudo_collate([dataset[i]])
+            metric.process(batch,
+                           [s.to_dict() for s in network.test_step(batch)])
+    areas = [sum(x) for x in zip(*metric.results)]
+    expected = (100 * areas[0] / areas[1]).numpy()
+    by_part = summary['networks']['child']['by_part']
+    assert list(by_part) == seen.classes
+    assert list(by_part.values()) == pytest.approx(expected, rel=1e-5)
+    assert summary['networks']['child']['score'] == pytest.approx(
+        np.nanmean(expected), rel=1e-5)
+    changes = summary['changes']['child']
+    assert 0 < changes['won'] + changes['lost'] <= len(dataset)
+    outline = Outline(render(summary))
+    assert set(outline.tables) == {'results', 'stages', 'parts'}
+    assert outline.figures == dict(cka=2, explained=1, gains=1)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_flow_by_speed(tmp_path):
+    given = untrained(flow_config(tmp_path, 'mmhkt.HKT'), tmp_path)
+    seen = look(given)
+    summary = summarise(seen.found, seen.classes, given)
+    assert (summary['metric'], summary['unit']) == ('EPE', 'px')
+    assert not summary['higher']
+    network = seen.children['child']
+    errors, speeds = [], []
+    with torch.no_grad():
+        for i in range(len(seen.dataset)):
+            sample, = network.test_step(pseudo_collate([seen.dataset[i]]))
+            errors.append(
+                (sample.pred_flow - sample.gt_flow).norm(dim=0)[sample.valid])
+            speeds.append(sample.gt_flow.norm(dim=0)[sample.valid])
+    errors, speeds = torch.cat(errors), torch.cat(speeds)
+    found = summary['networks']['child']
+    assert found['score'] == pytest.approx(float(errors.mean()), rel=1e-4)
+    slow = errors[speeds < 10].mean()
+    assert found['by_part']['s0-10'] == pytest.approx(float(slow), rel=1e-4)
+    changes = summary['changes']['child']
+    gain = dict(largest_changes(summary, 'child'))
+    # A smaller error is a gain.
+    assert np.sign(gain['s0-10']) == np.sign(
+        summary['networks']['child alone']['by_part']['s0-10'] -
+        found['by_part']['s0-10'])
+    assert changes['won'] + changes['lost'] == len(seen.dataset)
+    assert 'EPE' in sentences(summary)[0]
+    assert set(Outline(
+        render(summary)).tables) == {'results', 'stages', 'parts'}
 
 
 def test_attribution_of_a_linear_network():

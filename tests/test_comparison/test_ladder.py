@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from browser import check_views, find_browser
 from mmengine.config import Config
 from rich.console import Console
 from test_comparison.test_report import Outline, make_summary, set_last
@@ -93,7 +94,7 @@ def test_crossings():
     assert crossings([1, 2], [1., .5]) == crossings([1], [1.]) == []
 
 
-def test_report_of_all_budgets(plan, tmp_path):
+def summaries_of(plan):
     summaries = []
     for shift, rung in zip((5, -5), rungs_of(plan, None)):
         summary = make_summary(('alone', 'hkt', 'kd'))
@@ -105,6 +106,23 @@ def test_report_of_all_budgets(plan, tmp_path):
                 kd=[math.nan] * 3))
         summary['methods'][1]['label'] = 'a <b>'
         summaries.append(summary)
+    return summaries
+
+
+@pytest.mark.slow
+def test_in_a_browser(plan, tmp_path):
+    browser = find_browser()
+    write_ladder(plan, rungs_of(plan, None), summaries_of(plan))
+    check_views(
+        browser,
+        tmp_path / 'ladder.html',
+        tmp_path,
+        '#ladder tbody tr:last-child td',
+        plots=1)
+
+
+def test_report_of_all_budgets(plan, tmp_path):
+    summaries = summaries_of(plan)
     paths = write_ladder(plan, rungs_of(plan, None), summaries)
     texts = {path.suffix[1:]: path.read_text() for path in paths}
     ladder = json.loads(texts['json'], parse_constant=pytest.fail)

@@ -4,12 +4,11 @@ import hashlib
 import json
 import math
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import browse, check_views, find_browser
 
 from mmhkt.comparison.report import (render_csv, render_latex, render_markdown,
                                      write_report)
@@ -461,26 +460,9 @@ def test_the_page_needs_nothing_else(tmp_path):
     assert not re.search(r'url\((?!#)|@import', html)
 
 
-def browse(browser, page, folder, width=1280):
-    """Open a page; the DOM and what was logged."""
-    command = [
-        browser, '--headless', '--no-sandbox', '--disable-gpu',
-        f'--user-data-dir={folder}', '--enable-logging=stderr', '--v=0',
-        f'--window-size={width},900', '--allow-file-access-from-files',
-        '--dump-dom',
-        page.as_uri()
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    logged = [x for x in done.stderr.splitlines() if 'CONSOLE' in x]
-    return done.stdout, logged
-
-
 @pytest.mark.slow
 def test_in_a_browser(tmp_path):
-    names = ('chromium', 'chromium-browser', 'google-chrome')
-    browser = next(filter(None, map(shutil.which, names)), None)
-    if browser is None:
-        pytest.skip(f'none of {", ".join(names)} is installed')
+    browser = find_browser()
     loud = tmp_path / 'loud.html'
     loud.write_text('<script>console.log("heard")</script>')
     assert len(browse(browser, loud, tmp_path / 'profile')[1]) == 1
@@ -496,27 +478,8 @@ def test_in_a_browser(tmp_path):
     assert outline.figures == dict(FIGURES, panel=2)
     assert 'script' not in [tag for tag, _ in outline.tags]
     assert [tag for tag, _ in outline.tags].count('details') == 4
-    # Nothing but the table's own box is scrolled sideways, and the difference
-    # is seen without that, on a phone as on a desk.
-    page = (tmp_path / 'comparison.html').read_text()
-    measure = tmp_path / 'measure.html'
-    measure.write_text(
-        page.replace(
-            '</body>', '<script>document.title = ["seen",'
-            'document.documentElement.scrollWidth, document.querySelector('
-            '"#results tbody tr:last-child td").getBoundingClientRect().right,'
-            'innerWidth].join(" ")</script></body>'))
-    # Chromium's window is 500 pixels wide at least: a frame is not.
-    for width in (390, 1280):
-        frame = tmp_path / 'frame.html'
-        frame.write_text(
-            f'<iframe src="measure.html" style="border: 0; width: {width}px; '
-            'height: 900px" onload="document.title = '
-            'this.contentDocument.title"></iframe>')
-        dom, _ = browse(browser, frame, tmp_path / 'profile', 1400)
-        seen = re.search(r'seen (\d+) ([\d.]+) (\d+)', dom)
-        whole, right, inner = (float(x) for x in seen.groups())
-        assert inner == width and whole <= width and right <= width
+    check_views(browser, tmp_path / 'comparison.html', tmp_path,
+                '#results tbody tr:last-child td', dom.count('<svg'))
 
 
 def test_inside_training(tmp_path):
