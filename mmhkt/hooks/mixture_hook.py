@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Dict, Optional
+from typing import Dict, Optional, Tuple
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -22,6 +22,10 @@ class MixtureHook(Hook):
       visualiser backend and the JSON log; training accuracies of the child
       on its own feature and on the mixture are logged with the losses. Both
       are kept as curves of 40 points over the run, for comparisons.
+    - With ``shares``, in these iterations, it logs too how much of what pulls
+      at each site's feature each loss term is, ``hkt.share.hint.<site>``:
+      see :func:`mmhkt.models.gradient_shares.gradient_shares`; before
+      gradients are bounded or clipped.
     - After each validation it warns where the child alone is far below its
       mixture: a child that leans on its parent, which it will not have.
     - After training the child is exported alone, and its last and its best
@@ -33,15 +37,35 @@ class MixtureHook(Hook):
             Defaults to 15.
         export (str, optional): Name of the exported file in the work
             directory; None exports nothing. Defaults to ``'child.pth'``.
+        shares (bool): Whether terms' shares of the gradient are measured,
+            which takes one more backward pass a loss term in the iterations
+            that log. Defaults to False.
     """
 
     def __init__(self,
                  interval: Count = 10,
                  warn_gap: NotNegative = 15.0,
-                 export: Optional[Name] = 'child.pth'):
+                 export: Optional[Name] = 'child.pth',
+                 shares: bool = False):
         self.interval = interval
         self.warn_gap = warn_gap
         self.export = export
+        self.shares = shares
+
+    def before_train_iter(self,
+                          runner,
+                          batch_idx: int,
+                          data_batch=None) -> None:
+        """Have the step measured whose statistics are logged."""
+        model = hereditary(runner)
+        if model is not None and self.shares:
+            model.measures_shares = any(self._due(runner))
+
+    def _due(self, runner) -> Tuple[bool, bool]:
+        """Whether an iteration is logged, and whether it is kept."""
+        window = max(1, runner.max_iters // POINTS)
+        return (self.every_n_train_iters(runner, self.interval),
+                self.every_n_train_iters(runner, window))
 
     def after_train_iter(self,
                          runner,
@@ -53,8 +77,7 @@ class MixtureHook(Hook):
         if model is None:
             return
         window = max(1, runner.max_iters // POINTS)
-        log = self.every_n_train_iters(runner, self.interval)
-        keep = self.every_n_train_iters(runner, window)
+        log, keep = self._due(runner)
         if not (log or keep):
             return
         statistics = {
@@ -62,6 +85,7 @@ class MixtureHook(Hook):
             for method in model.methods
             for name, value in method.statistics().items()
         }
+        statistics.update(model.shares)
         if log:
             for name, value in statistics.items():
                 runner.message_hub.update_scalar(f'train/{name}', value)

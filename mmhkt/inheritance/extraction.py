@@ -312,6 +312,11 @@ class Extraction:
                 'it.')
         return output
 
+    def everywhere(self, site: str) -> List[Tensor]:
+        """The feature at a site in every pass and run of its module."""
+        name, index = self.dissection.split(site)
+        return [pick(output, index) for output in self.tape.everywhere(name)]
+
     def seen(self) -> Iterator[Tuple[str, Tensor]]:
         """What was noted in the first pass, in the order of its run: path of
         the module, and each tensor that it returned."""

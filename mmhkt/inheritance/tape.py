@@ -152,6 +152,14 @@ class Tape:
                 return self._notes[one][name]
         raise KeyError(name)
 
+    def everywhere(self, name: str) -> list:
+        """What a module returned in all passes and runs, each output once."""
+        outputs = [
+            output for notes in self._notes.values()
+            for output, _ in notes.get(name, ())
+        ]
+        return list({id(output): output for output in outputs}.values())
+
     def notes(self, name: str) -> Dict[str, list]:
         """All that was noted in a pass; may be filled from elsewhere."""
         return self._notes.setdefault(name, {})

@@ -13,6 +13,7 @@ from mmhkt.inheritance import (EVERY_STAGE, Classes, Dissection, Extraction,
                                Site, bound_gradients, find_sites, left_out,
                                watched_checkpoints)
 from mmhkt.methods import Method, Step
+from .gradient_shares import gradient_shares
 from .parent import Parent
 from .tasks import Task, task_of
 from .watch import Watch
@@ -60,6 +61,10 @@ class Inheritance(BaseModel):
         self.methods = nn.ModuleList(methods)
         self.compile_cfg = compile_cfg
         self.watch = Watch()
+        # Whether the next step measures what pulls at the sites, and what
+        # the last one found, by method, term and site.
+        self.measures_shares = False
+        self.shares: Dict[str, float] = {}
         # Of the last forward pass, of what is watched in it.
         self._passed: Dict[str, Tensor] = {}
         # What is said of the stages that were found; and, loudly, where the
@@ -185,6 +190,8 @@ class Inheritance(BaseModel):
             losses = self._loss(step)
             if self.watch.on:
                 self._passed = self._sums(inputs)
+            if self.measures_shares:
+                self.shares = self._shares(losses)
             return losses
         finally:
             step.forget()
@@ -203,6 +210,32 @@ class Inheritance(BaseModel):
             name: feature.sum(dtype=torch.float32)
             for name, feature in features.items()
         }
+
+    def _shares(self, losses: Dict[str, Tensor]) -> Dict[str, float]:
+        """What each term pulls at the sites of each method, see
+        :func:`mmhkt.models.gradient_shares.gradient_shares`."""
+        terms: Dict[str, Tensor] = {}
+        for name, value in losses.items():
+            if 'loss' not in name:
+                continue
+            # 'native.decode.loss_ce' and its like are one term;
+            # 'hkt.hint.loss' is the method's own.
+            owner, _, rest = name.partition('.')
+            term = owner if owner == 'native' else (
+                f'{owner}.{rest.partition(".")[0]}')
+            value = value if isinstance(value, Tensor) else sum(value)
+            terms[term] = terms.get(term, 0) + value.mean()
+        shares = {}
+        for method in self.methods:
+            found = gradient_shares(
+                terms, {
+                    site.child: self._extraction.everywhere(site.child)
+                    for site in method.sites
+                })
+            for name, share in found.items():
+                name = name.removeprefix(f'{method.name}.')
+                shares[f'{method.name}.share.{name}'] = share
+        return shares
 
     def _loss(self, step: Step) -> Dict[str, Tensor]:
         losses = {}

@@ -144,3 +144,31 @@ def test_what_is_exported_are_the_averaged_weights(tmp_path):
         read(tmp_path / name)['state_dict']
         for name in ('child.pth', 'epoch_2.pth'))
     assert same(exported, last)
+
+
+def test_shares_of_the_gradient(tmp_path):
+    """They are logged and kept as curves, and change nothing."""
+    weights = []
+    for shares in (False, True):
+        cfg = digits_config(tmp_path / str(shares), 'mmhkt.GatedHKT')
+        cfg.default_hooks.mixture = dict(
+            type='mmhkt.MixtureHook', interval=2, shares=shares)
+        runner = run(cfg)
+        weights.append(runner.model.state_dict())
+        curves = {
+            name: curve
+            for name, curve in
+            runner.message_hub.runtime_info['training'].items()
+            if '.share.' in name
+        }
+        assert bool(curves) == shares
+    assert same(*weights)
+    assert {name.split('.')[2]
+            for name in curves} == {'native', 'inherited', 'parent_head'}
+    sites = {name.split('.', 3)[3] for name in curves}
+    for site in sites:
+        of_site = [c for n, c in curves.items() if n.endswith(f'.{site}')]
+        for points in zip(*of_site):
+            assert sum(value for _, value in points) == pytest.approx(1)
+    logged = next((tmp_path / 'True').glob('*/vis_data/scalars.json'))
+    assert f'gatedhkt.share.native.{site}' in logged.read_text()
