@@ -52,9 +52,9 @@ fresh: env
 	    -k 'start or own or python' --durations=5 $(ARGS)
 
 coverage: env
-	OMP_NUM_THREADS=1 nice -n 5 $(PY) tests/zoo_survey.py --again \
+	OMP_NUM_THREADS=1 nice -n 5 $(PY) tools/maintenance/zoo_survey.py --again \
 	    docs/coverage.json $(ARGS)
-	$(PY) tests/coverage_page.py docs/coverage.json docs/coverage.md README.md
+	$(PY) tools/maintenance/coverage_page.py docs/coverage.json docs/coverage.md README.md
 
 env: $(STAMP)
 

@@ -30,7 +30,7 @@ def rows():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('zoo, row', rows())
+@pytest.mark.parametrize('zoo, row', list(rows()))
 def test_some_families_again(zoo, row):
     """In a process of its own, as all of them."""
     zoo_survey.partner(zoo, 'child')
@@ -47,6 +47,7 @@ def test_some_families_again(zoo, row):
     reason='takes an hour: make coverage')
 def test_every_family_of_the_zoos(tmp_path):
     file = tmp_path / 'coverage.json'
-    subprocess.run([sys.executable, REPO / 'tests/zoo_survey.py', file],
-                   check=True)
+    subprocess.run(
+        [sys.executable, REPO / 'tools/maintenance/zoo_survey.py', file],
+        check=True)
     assert json.loads(file.read_text()) == TABLE

@@ -431,10 +431,26 @@ class Dissection:
                 not composite or len(modules[call.name]._modules) > 0)
         ]
 
+    def features(self, path: str) -> Dict[str, Layout]:
+        """:meth:`maps` of a module's last call, none where it does not run."""
+        calls = self._by_name.get(path)
+        return self.maps(calls[-1]) if calls else {}
+
+    def rows_given(self, path: str) -> Optional[int]:
+        """Height of the map or grid that a module is given, None where it is
+        given none."""
+        try:
+            layout = self.layout(f'{path}{INPUT}')
+        except ValueError:
+            return None
+        return layout.grid and layout.grid[0]
+
     def maps(self, call: Call) -> Dict[str, Layout]:
         """Site -> layout of those outputs of a call that have positions."""
         layouts = {}
-        for i in range(len(call.shapes)):
+        for i, shape in enumerate(call.shapes):
+            if shape[:1] != self.image.shape[:1]:
+                continue  # of parts of images (TNT's pixels), one by one
             site = call.name if i == call.main else f'{call.name}[{i}]'
             try:
                 layout = self.layout(site)

@@ -7,6 +7,7 @@ from typing import (Dict, Iterable, Iterator, List, Optional, Sequence, Set,
 
 from torch import nn
 
+from .declared import Declared, declared
 from .dissection import Call, Dissection
 from .layout import Layout
 
@@ -45,6 +46,9 @@ class Trunk:
     ``backbone``, or what that wraps, however deep. Where composite modules
     make no stages (VGG, LeNet) the single layers are the blocks.
 
+    What a network declares of itself comes in where the dry run sees less:
+    see :mod:`mmhkt.inheritance.declared`.
+
     Args:
         dissection (Dissection): Of the network.
 
@@ -62,7 +66,10 @@ class Trunk:
         self._modules = dict(dissection.network.named_modules())
         # From the outermost module to the one whose blocks are the stages.
         self.ways, sites = self._descend()
-        self.blocks = self._as_stages(sites)
+        self.declared = declared(self._modules[dissection.backbone])
+        self.blocks = self._as_stages(self._opened(sites))
+        self._heed()
+        self.blocks = self._alike()
         self.stages = self._chosen()
 
     @property
@@ -117,8 +124,12 @@ class Trunk:
     def _features(self,
                   path: str,
                   composite: bool = True) -> List[Tuple[str, Layout]]:
-        calls = [(call, self.dissection.maps(call))
-                 for call in self.dissection.blocks(path, composite)]
+        calls = [
+            (call, _each_once(self.dissection.maps(call)))
+            for call in self.dissection.blocks(path, composite)
+            # What learns nothing is no stage: a pooling of timm's.
+            if not composite or _learns(self._modules[call.name])
+        ]
         calls = [(call, maps) for call, maps in calls if maps]
         coarsest = [max(v.stride for v in maps.values()) for _, maps in calls]
         bottom = coarsest.index(max(coarsest)) if calls else 0
@@ -130,6 +141,53 @@ class Trunk:
             # Pooled over all positions is no stage of layers.
             if composite or max(layout.grid) > 1
         }.items())
+
+    def _opened(self, sites: Sequence[Tuple[str, Layout]]) -> list:
+        """With the blocks inside a block that halves the resolution, where
+        there are too few: fewer than the network says that it has, or just
+        two, one of which halves it more than once."""
+        levels = _levels(sites)
+        if levels < self.declared.count:
+            halved = 1
+        elif levels == 2 and self.declared == Declared():
+            halved = 2
+        else:
+            return list(sites)
+        found = []
+        for site, layout in sites:
+            path = self.dissection.split(site)[0]
+            rows = self.dissection.rows_given(path) or layout.grid[0]
+            if round(math.log2(rows / layout.grid[0])) >= halved:
+                found += [(inner, inside)
+                          for inner, inside in self._features(path)
+                          if inside.grid[0] > layout.grid[0]]
+            found.append((site, layout))
+        return found
+
+    def _heed(self) -> None:
+        """Take what the network declares as its stages, where what was found
+        is coarser or goes on behind the last of them."""
+        sites = [(site, layout) for path in self.declared.sites
+                 for site, layout in self.dissection.features(path).items()
+                 if site == path]
+        if len(sites) < 2:
+            return
+        named = self._as_stages(sites)
+        levels, depths = ({stage.depth
+                           for stage in stages}
+                          for stages in (named, self.blocks))
+        if (len(levels) == 1 or not depths or max(depths) > max(levels)
+                or len(depths) < len(levels) - 1):
+            self.blocks = named
+
+    def _alike(self) -> List[Stage]:
+        """The blocks, of a plain network without what is of another kind than
+        most of them: embeddings, attention of a class token."""
+        kinds = [type(self._module(block.site)) for block in self.blocks]
+        kind = max(kinds, key=kinds.count, default=None)
+        if not self.plain or 2 * kinds.count(kind) <= len(kinds):
+            return self.blocks
+        return [b for b, k in zip(self.blocks, kinds) if k is kind]
 
     # ---------------------------------------------------------- what they are
 
@@ -149,7 +207,9 @@ class Trunk:
         last = {block.depth: block for block in self.blocks}
         chosen = {block.site for block in last.values()}
         if len(last) > 1:
-            chosen.update(self._dilated(), self._returned())
+            if not 0 < self.declared.count <= len(last):
+                chosen.update(self._dilated())
+            chosen.update(self._returned())
         stages = [block for block in self.blocks if block.site in chosen]
         stages.sort(key=lambda stage: stage.depth)  # of branches, by depth
         ranked: List[Stage] = []
@@ -174,8 +234,11 @@ class Trunk:
             found.append(block.site)
         return found
 
+    def _module(self, site: str) -> nn.Module:
+        return self._modules[self.dissection.split(site)[0]]
+
     def _kind(self, site: str) -> tuple:
-        module = self._modules[self.dissection.split(site)[0]]
+        module = self._module(site)
         # A stage is made of blocks, a last convolution with its norm is not.
         return type(module), any(
             len(part._modules) > 0 for part in module.children())
@@ -232,6 +295,22 @@ def _levels(sites: Sequence[Tuple[str, Layout]]) -> int:
     """How many resolutions there are, of as many modules."""
     modules = {site.partition('[')[0] for site, _ in sites}
     return min(len(_heights(sites)), len(modules))
+
+
+def _each_once(maps: Dict[str, Layout]) -> Dict[str, Layout]:
+    """Of what one module returns each resolution once, and no class token
+    beside patches."""
+    found: Dict[tuple, str] = {}
+    for site, layout in maps.items():
+        if layout.grid not in found or not site.endswith(']'):
+            found[layout.grid] = site
+    if len(found) > 1:
+        found.pop((1, 1), None)
+    return {site: maps[site] for site in maps if site in found.values()}
+
+
+def _learns(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
 
 
 def _layers(module: nn.Module) -> int:

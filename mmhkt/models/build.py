@@ -1,6 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import copy
-from typing import Any, Optional, Tuple
+from importlib.util import find_spec
+from os.path import exists
+from typing import Any, Iterator, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope, Registry
@@ -20,6 +22,10 @@ def build_network(cfg: Config) -> nn.Module:
 
     Returns:
         nn.Module: The network, with random weights.
+
+    Raises:
+        FileNotFoundError: If it is made of weights that are not there.
+        ImportError: If it needs a package that is not there.
     """
     # Some networks change the config that they are built from.
     model = copy.deepcopy(cfg.model)
@@ -31,7 +37,35 @@ def build_network(cfg: Config) -> nn.Module:
         # the one whose config happens to be in use.
         scope = Registry.split_scope_key(model.type)[0]
     with DefaultScope.overwrite_default_scope(scope):
-        return MODELS.build(model)
+        try:
+            return MODELS.build(model)
+        except FileNotFoundError as error:
+            # Of some (LoRA) the file that they adapt is read at once.
+            for path, file in _pretrained(cfg.model, 'model'):
+                if not (exists(file) or '://' in file):
+                    raise FileNotFoundError(
+                        f'{path} is "{file}", which is no file; the network '
+                        'is made of the weights in it.') from error
+            raise
+        except TypeError as error:
+            # mmsegmentation makes it a class without arguments.
+            if 'MaskFormerHead' in str(
+                    cfg.model) and find_spec('mmdet') is None:
+                raise ImportError('MaskFormerHead needs mmdetection (the '
+                                  'package mmdet).') from error
+            raise
+
+
+def _pretrained(node: Any, path: str) -> Iterator[Tuple[str, str]]:
+    """Where a config names files of weights to begin with, and which."""
+    if isinstance(node, dict):
+        if node.get('type') == 'Pretrained':
+            yield f'{path}.checkpoint', str(node.get('checkpoint', ''))
+        for key, value in node.items():
+            yield from _pretrained(value, f'{path}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from _pretrained(value, f'{path}[{i}]')
 
 
 def as_network(network: nn.Module, **settings: Any) -> nn.Module:

@@ -56,6 +56,7 @@ class Inheritance(BaseModel):
         super().__init__(data_preprocessor=child.data_preprocessor)
         self.child = child
         self.task = task_of(child, task)
+        self.task.check_child()
         # In a tuple, so that torch does not register it.
         self._parent = (parent, )
         self.methods = nn.ModuleList(methods)

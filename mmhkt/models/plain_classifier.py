@@ -5,6 +5,7 @@ from typing import Any, Callable, Optional, Union
 from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier, TimmClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmhkt.registry import MODELS
@@ -22,7 +23,9 @@ class PlainClassifier(TimmClassifier):
             or a dict whose ``type`` is the dotted name of what makes it, with
             its arguments.
         loss (Callable | dict): Of logits and labels. Defaults to mmpretrain's
-            ``CrossEntropyLoss``.
+            ``CrossEntropyLoss``. With a binary cross entropy (torch's, or
+            mmpretrain's by ``use_sigmoid=True``) an image may be of several
+            classes, and each score is a probability of its own.
         data_preprocessor (dict, optional): Defaults to None, mmpretrain's
             ``ClsDataPreprocessor`` without normalisation.
         init_cfg (dict, optional): Of initial weights. Defaults to None, those
@@ -44,13 +47,30 @@ class PlainClassifier(TimmClassifier):
         # Not TimmClassifier's, which makes a network of timm.
         BaseClassifier.__init__(
             self, init_cfg=init_cfg, data_preprocessor=preprocessor)
-        self.model = _made(model) if isinstance(model, dict) else model
+        self.model = made(model) if isinstance(model, dict) else model
         if isinstance(loss, dict):
             with DefaultScope.overwrite_default_scope('mmpretrain'):
                 loss = MMPRETRAIN_MODELS.build(loss)
         self.loss_module = loss
         self._register_state_dict_hook(self._remove_state_dict_prefix)
         self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+
+    @property
+    def binary(self) -> bool:
+        """Whether each class is a question of its own."""
+        return isinstance(self.loss_module, nn.BCEWithLogitsLoss) or bool(
+            getattr(self.loss_module, 'use_sigmoid', False))
+
+    def _get_predictions(self,
+                         logits: Tensor,
+                         data_samples: Optional[list] = None) -> list:
+        if not self.binary:
+            return super()._get_predictions(logits, data_samples)
+        samples = data_samples or [DataSample() for _ in logits]
+        for sample, scores in zip(samples, logits.sigmoid()):
+            sample.set_pred_score(scores)
+            sample.set_pred_label((scores >= 0.5).nonzero().flatten())
+        return samples
 
     def forward(self,
                 inputs: Tensor,
@@ -67,7 +87,8 @@ class PlainClassifier(TimmClassifier):
         return logits
 
 
-def _made(cfg: dict) -> nn.Module:
+def made(cfg: dict) -> nn.Module:
+    """What ``type``, a dotted name or what it names, makes of the rest."""
     settings = {k: v for k, v in cfg.items() if k != '_scope_'}
     name = settings.pop('type')
     if not isinstance(name, str):

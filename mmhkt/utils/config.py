@@ -11,6 +11,7 @@ from typing import Any, List, Optional, Sequence
 import mmengine.logging
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.config.utils import MODULE2PACKAGE, ConfigParsingError
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed
@@ -118,6 +119,23 @@ def _rescope(node, scope: str) -> None:
             _rescope(value, scope)
 
 
+def _spelled(node: Any) -> Any:
+    """Classes and functions that a config imports, by their dotted names.
+
+    So that a config that names them reads like one of strings: it can be
+    written to a file again, and a hook be asked for its name. Registries find
+    what is named so.
+    """
+    if isinstance(node, dict):
+        return {key: _spelled(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(map(_spelled, node))
+    if isinstance(node, (LazyAttr, LazyObject)):
+        found = node.build()
+        return f'{node.module}.{node}' if callable(found) else found
+    return node
+
+
 def _find_parent(cfg: Config, path: str) -> None:
     """Make a relative ``parent.config`` one that can be opened from here.
 
@@ -198,6 +216,8 @@ def load_config(path: str,
     except (ConfigParsingError, ImportError) as error:
         # Of what it is based on, or has imported.
         raise ConfigError(f'config {path}: {error}') from error
+    for key, value in cfg._to_lazy_dict().items():
+        cfg[key] = _spelled(value)
     _rescope(cfg._cfg_dict, cfg.get('default_scope', 'mmpretrain'))
     _find_parent(cfg, _resolve(path))
     try:

@@ -3,17 +3,18 @@
 import json
 
 import pytest
-import timm
 import torch
 import torchvision
+from helpers import arrays, read
 from mmengine.config import Config
 from torch import nn
 
 from mmhkt.models import (FeatureNetwork, ImageFormat, Inheritance, Parent,
                           PlainClassifier, build_network)
+from mmhkt.models.plain_classifier import made as make
 from mmhkt.models.tasks import Task, task_of, tasks
 from mmhkt.registry import TASKS
-from mmhkt.runner.inheritance_runner import build_methods
+from mmhkt.runner.inheritance_runner import InheritanceRunner, build_methods
 from mmhkt.utils.settings import SettingError
 
 
@@ -58,30 +59,41 @@ def huggingface(kind='resnet'):
     return transformers.AutoModelForImageClassification.from_config(config)
 
 
+# As a config names them.
 NETWORKS = {
     'timm ViT':
-    lambda: timm.models.VisionTransformer(
-        64, 16, embed_dim=16, depth=4, num_heads=2, num_classes=4),
+    dict(
+        type='timm.models.VisionTransformer',
+        img_size=64,
+        patch_size=16,
+        embed_dim=16,
+        depth=4,
+        num_heads=2,
+        num_classes=4),
     'timm ConvNeXt':
-    lambda: timm.models.ConvNeXt(
-        dims=(8, 12, 16, 24), depths=(1, 1, 1, 1), num_classes=4),
+    dict(
+        type='timm.models.ConvNeXt',
+        dims=(8, 12, 16, 24),
+        depths=(1, 1, 1, 1),
+        num_classes=4),
     'timm Swin':
-    lambda: timm.models.SwinTransformer(
-        64,
-        2,
+    dict(
+        type='timm.models.SwinTransformer',
+        img_size=64,
+        patch_size=2,
         window_size=4,
         embed_dim=8,
         depths=(1, 1, 1),
         num_heads=(1, 2, 2),
         num_classes=4),
     'HuggingFace ResNet':
-    huggingface,
+    dict(type=f'{__name__}.huggingface'),
     'HuggingFace ViT':
-    lambda: huggingface('vit'),
+    dict(type=f'{__name__}.huggingface', kind='vit'),
     'torchvision EfficientNet':
-    lambda: torchvision.models.efficientnet_b0(num_classes=4),
+    dict(type='torchvision.models.efficientnet_b0', num_classes=4),
     'by hand':
-    Written,
+    dict(type=f'{__name__}.Written'),
 }
 # How many stages each has beside a ResNet's four.
 STAGES = {'timm Swin': 3, 'by hand': 3}
@@ -107,34 +119,56 @@ def joined(child, parent, method='HKT'):
                        torch.rand(1, 3, 64, 64))
 
 
+def an_epoch(folder, child, parent):
+    """The runner, after an epoch of three batches of noise."""
+    data = arrays(folder / 'noise.npz', images=12, size=64, classes=4)
+    pipeline = [dict(type='PackInputs')]
+    cfg = dict(
+        model=child,
+        parent=dict(parent, random_weights=True),
+        method=dict(type='mmhkt.HKT'),
+        data_preprocessor=dict(num_classes=4, mean=[127.5] * 3, std=[64.] * 3),
+        train_dataloader=dict(
+            batch_size=4,
+            dataset=dict(
+                type='mmhkt.ArrayDataset',
+                data_file=str(data),
+                pipeline=pipeline),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type='default_collate')),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
+        default_scope='mmpretrain',
+        log_level='WARNING',
+        work_dir=str(folder))
+    runner = InheritanceRunner.from_cfg(Config(cfg))
+    runner.train()
+    return runner
+
+
 @pytest.mark.parametrize('role', ['parent', 'child'])
 @pytest.mark.parametrize('name', NETWORKS)
-def test_beside_a_network_of_the_zoo(name, role):
+def test_an_epoch_beside_a_network_of_the_zoo(tmp_path, name, role):
+    """The checkpoint is the plain child's."""
+    network, zoo = NETWORKS[name], dict(model=ZOO)
+    if name.startswith('HuggingFace'):
+        pytest.importorskip('transformers')
     torch.manual_seed(0)
-    other, zoo = NETWORKS[name](), build_network(Config(dict(model=ZOO)))
     if role == 'parent':
-        model = joined(zoo, other)
+        runner = an_epoch(tmp_path, ZOO, dict(module=network))
+        plain = build_network(Config(zoo))
     else:
-        model = joined(PlainClassifier(other), zoo)
-    method = model.methods[0]
+        child = dict(type='mmhkt.PlainClassifier', model=network)
+        runner = an_epoch(tmp_path, child, dict(config=zoo))
+        plain = make(network)
+    method = runner.inheritance.methods[0]
     assert len(method.sites) == STAGES.get(name, 4)
     assert method.weights['logits'] > 0 and not method.left_out
-    labels = torch.tensor([0, 1])
-    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
-    with model.tapped():
-        for _ in range(2):
-            losses = model.loss(
-                torch.rand(2, 3, 64, 64), model.task.samples(labels))
-            total, _ = model.parse_losses(losses)
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-    assert total.isfinite()
-    if role == 'child':
-        # Its checkpoint is that of the plain network.
-        assert list(model.child.state_dict()) == list(other.state_dict())
-        plain = NETWORKS[name]()
-        plain.load_state_dict(model.child.state_dict())
+    assert runner.iter == 3
+    for file in ('epoch_1.pth', 'child.pth'):
+        weights = read(tmp_path / file)['state_dict']
+        plain.load_state_dict(weights)
+        assert all(value.isfinite().all() for value in weights.values())
 
 
 def test_a_folder_of_huggingface_as_in_a_config(tmp_path):
@@ -283,3 +317,69 @@ def test_classes_of_other_names_are_left_out_or_refused():
     with pytest.raises(ValueError, match='"c" is none of these'):
         Inheritance(child, parent, build_methods(dict(type='mmhkt.KD')),
                     **settings)
+
+
+@pytest.mark.parametrize('loss', [
+    nn.BCEWithLogitsLoss(),
+    dict(type='CrossEntropyLoss', use_sigmoid=True),
+])
+def test_classes_that_do_not_exclude_each_other(loss):
+    """Of a network of one's own, as its loss says."""
+    network = PlainClassifier(Written(), loss=loss)
+    task = task_of(network)
+    assert not task.exclusive and task_of(PlainClassifier(Written())).exclusive
+    with torch.no_grad():
+        logits = network(torch.rand(2, 3, 32, 32))
+        found = network(torch.rand(2, 3, 32, 32), mode='predict')
+    torch.testing.assert_close(found[0].pred_score.shape, logits[0].shape)
+    assert found[0].pred_label.tolist() == [
+        i for i, score in enumerate(found[0].pred_score) if score >= 0.5
+    ]
+    labels = torch.tensor([[1., 0., 1., 0.], [0., 0., 0., 0.]])
+    model = joined(network, PlainClassifier(Written(), loss=loss), 'KD')
+    with model.tapped():
+        losses = model.loss(torch.rand(2, 3, 64, 64), task.samples(labels))
+    assert losses['kd.distillation.loss'] > 0
+    with pytest.raises(ValueError, match='do not exclude each other'):
+        joined(network, Written(), 'KD')
+
+
+def test_without_a_head_there_is_nothing_to_train_but_features():
+    headless = dict(ZOO, neck=None, head=None)
+    parent = build_network(Config(dict(model=headless)))
+    child = build_network(Config(dict(model=ZOO)))
+    hkt = joined(child, parent).methods[0]
+    assert len(hkt.sites) == 4
+    assert 'no logits of its own' in hkt.left_out
+    with pytest.raises(ValueError, match='child, a ImageClassifier, has no h'):
+        joined(parent, child)
+
+
+def test_a_network_made_of_weights_that_are_not_there():
+    """LoRA of a transformer."""
+    vit = dict(
+        type='mmpretrain.VisionTransformer',
+        arch='deit-tiny',
+        img_size=32,
+        init_cfg=dict(type='Pretrained', checkpoint='', prefix='backbone'))
+    lora = dict(
+        type='mmpretrain.LoRAModel',
+        module=vit,
+        rank=2,
+        targets=[dict(type='qkv')])
+    model = dict(ZOO, backbone=lora, neck=None)
+    with pytest.raises(
+            FileNotFoundError,
+            match='model.backbone.module.init_cfg.checkpoint is ""'):
+        build_network(Config(dict(model=model)))
+
+
+def test_heads_of_queries_as_child_name_their_package():
+    head = dict(type='mmseg.MaskFormerHead', in_channels=[8], feat_channels=8)
+    model = dict(
+        type='mmseg.EncoderDecoder',
+        backbone=dict(type='mmseg.ResNet', depth=18),
+        decode_head=head)
+    pytest.importorskip('mmseg')
+    with pytest.raises(ImportError, match='mmdetection'):
+        build_network(Config(dict(model=model)))

@@ -7,6 +7,8 @@ import pytest
 from mmengine.config import Config
 
 from mmhkt.cli import test, train
+from mmhkt.methods import KD
+from mmhkt.registry import METHODS
 from mmhkt.utils import config as utils
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 merge_test_args, merge_train_args, set_amp,
@@ -276,6 +278,44 @@ def test_dataloader_defaults(device):
     set_dataloader_defaults(cfg, names)
     assert not cfg.train_dataloader.pin_memory
     assert 'collate_fn' not in cfg.train_dataloader
+
+
+BASE_OF_CLASSES = """from mmpretrain.engine.hooks import VisualizationHook
+from mmpretrain.models import ImageClassifier
+
+default_scope = 'mmpretrain'
+model = dict(type=ImageClassifier, backbone=None)
+test_cfg = dict()
+test_dataloader = dict(dataset=dict())
+test_evaluator = dict()
+default_hooks = dict(visualization=dict(type=VisualizationHook, enable=False))
+"""
+OF_CLASSES = """from mmengine.config import read_base
+
+with read_base():
+    from .base import *
+
+import mmhkt.methods
+from mmhkt.methods import KD
+
+method = [dict(type=KD), dict(type=mmhkt.methods.FitNet)]
+"""
+
+
+def test_a_config_of_classes_is_one_of_their_names(tmp_path, test_args):
+    """It can be written, read again, and be asked for names."""
+    (tmp_path / 'base.py').write_text(BASE_OF_CLASSES)
+    (tmp_path / 'child.py').write_text(OF_CLASSES)
+    cfg = load_config(tmp_path / 'child.py')
+    assert cfg.method[0].type == 'mmhkt.methods.KD'
+    assert cfg.method[1].type == 'mmhkt.methods.FitNet'
+    assert cfg.model.type == 'mmpretrain.models.ImageClassifier'
+    (tmp_path / 'written.py').write_text(cfg.pretty_text)
+    again = load_config(tmp_path / 'written.py')
+    assert again.to_dict() == cfg.to_dict()
+    merge_test_args(cfg, test_args('--show-dir', 'drawn'))
+    assert cfg.default_hooks.visualization.out_dir == 'drawn'
+    assert isinstance(METHODS.build(cfg.method[0]), KD)
 
 
 def test_show(test_args):

@@ -44,6 +44,13 @@ class Task(metaclass=ABCMeta):
         """
         return model
 
+    def check_child(self) -> None:
+        """Refuse a child that cannot be trained. Defaults to nothing.
+
+        Raises:
+            ValueError: With the reason.
+        """
+
     @abstractmethod
     def logits_site(self, dissection: Dissection) -> Optional[str]:
         """Where the logits are; None of a network that has none, or several.

@@ -33,18 +33,34 @@ class Classification(Task):
         """Whether a network is made for this task."""
         return isinstance(network, BaseClassifier)
 
+    @property
+    def headless(self) -> bool:
+        """Whether it is one of mmpretrain's that only return features."""
+        return getattr(self.network, 'head', self) is None
+
+    def check_child(self) -> None:
+        """Without a head there is no loss."""
+        if self.headless:
+            raise ValueError(
+                f'The child, a {type(self.network).__name__}, has no head, so '
+                'that it has no loss to be trained with; set model.head.')
+
     def logits_site(self, dissection: Dissection) -> Optional[str]:
         """The module that returns the logits: the last one to run; None where
-        it returns some for each of several tasks."""
+        it returns some for each of several tasks, or has no head."""
+        if self.headless:
+            return None
         last = dissection.top_level()[-1]
         return None if 'task_heads' in dict(
             self.network.get_submodule(last).named_children()) else last
 
     @property
     def exclusive(self) -> bool:
-        """Not of heads for several labels an image."""
+        """Not of heads for several labels an image, nor of other networks
+        whose loss is a binary cross entropy."""
         head = getattr(self.network, 'head', None)
-        return 'MultiLabel' not in type(head).__name__
+        return 'MultiLabel' not in type(head).__name__ and not getattr(
+            self.network, 'binary', False)
 
     def head_site(self, dissection: Dissection) -> Optional[str]:
         """The module whose feature the head is given, None where a

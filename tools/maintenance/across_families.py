@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """A transformer and a convolutional network bring up each other.
 
-    python tests/across_families.py data/fashion_mnist.npz
+    python tools/maintenance/across_families.py data/fashion_mnist.npz
 
 trains both alone, for a while, and then each as the parent of a small one of
 the other family, with HKT. Printed are accuracies and, site by site, the error

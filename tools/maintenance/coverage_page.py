@@ -1,7 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Writes docs/coverage.md, and the counts in the README, from the survey.
 
-    python tests/coverage_page.py docs/coverage.json docs/coverage.md README.md
+    python tools/maintenance/coverage_page.py docs/coverage.json \\
+        docs/coverage.md README.md
 """
 import json
 import re
