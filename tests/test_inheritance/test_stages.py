@@ -3,6 +3,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from mmpretrain.models import ConvNeXt, MobileNetV2
 from torch import nn
 
 from mmhkt.inheritance import Dissection, Trunk, pair_stages
@@ -186,13 +187,43 @@ def test_blocks_are_all_outputs_down_to_the_coarsest():
     }
 
 
-@pytest.mark.parametrize(
-    'size', [(s, s) for s in SIZES] + [(512, 1024)], ids=str)
-def test_the_same_stages_at_every_size(size):
-    """One network rounds up, one the other down."""
-    torch.manual_seed(0)
+def torchvision_and_timm():
+    """One rounds up, the other down."""
     up = torchvision.models.ResNet(torchvision.models.resnet.BasicBlock,
                                    [1] * 4)
     down = timm.models.ConvNeXt(dims=(4, 4, 8, 8), depths=(1, 1, 1, 1))
-    found = pair_stages(trunk(up, size, ''), trunk(down, size, ''))
-    assert found == [(f'layer{i}', f'stages.{i - 1}') for i in range(1, 5)]
+    return up, down, [(f'layer{i}', f'stages.{i - 1}') for i in range(1, 5)]
+
+
+def five_stages_and_four():
+    child = MobileNetV2(widen_factor=0.25)
+    parent = ConvNeXt(dict(depths=[1] * 4, channels=[4, 4, 8, 8]))
+    layers = 'layer2', 'layer3', 'layer5', 'conv2'
+    return child, parent, [(layer, f'stages.{i}')
+                           for i, layer in enumerate(layers)]
+
+
+def dilated_and_tokens():
+    """Of mmsegmentation."""
+    backbones = pytest.importorskip('mmseg.models')
+    child = backbones.ResNetV1c(
+        depth=18,
+        stem_channels=8,
+        base_channels=8,
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4))
+    parent = backbones.MixVisionTransformer(
+        embed_dims=4, num_layers=[1] * 4, num_heads=[1] * 4)
+    return child, parent, [(f'layer{i}', f'layers.{i - 1}.1.0')
+                           for i in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    'size', [(s, s) for s in SIZES] + [(512, 1024)], ids=str)
+@pytest.mark.parametrize(
+    'pair', [torchvision_and_timm, five_stages_and_four, dilated_and_tokens])
+def test_the_same_stages_at_every_size(pair, size):
+    torch.manual_seed(0)
+    child, parent, expected = pair()
+    found = pair_stages(trunk(child, size, ''), trunk(parent, size, ''))
+    assert found == expected
