@@ -1,9 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What ``mmhkt inspect`` does: load, look, write down."""
 import json
+import time
 from argparse import Namespace
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import List, NamedTuple, Optional
+from typing import Callable, Iterator, List, NamedTuple, Optional
 
 import torch
 from mmengine.config import Config
@@ -91,21 +93,53 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
     meta = getattr(loader.dataset, 'metainfo', None) or {}
     total = len(loader.dataset) if images is None else min(
         images, len(loader.dataset))
-    with Progress(
-            TextColumn('images'), BarColumn(), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn('left'),
-            TimeRemainingColumn()) as progress:
-        bar = progress.add_task('', total=total)
+    with progress(total) as tell:
         found = observe(
             children,
             parent,
             loader,
             stages,
             images,
-            lambda done: progress.update(bar, completed=min(done, total)),
+            tell,
             judge=lambda: _evaluator(cfg, meta))
     return Seen(found, list(meta.get('classes') or ()), children, parent,
                 loader.dataset)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """How many images are done and how long the others will take: a bar, or,
+    where that would be written to a file, a line every tenth.
+
+    Args:
+        total (int): Number of images.
+
+    Yields:
+        callable: To be told how many are done.
+    """
+    console = Console()
+    bar = Progress(
+        TextColumn('images'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn('left'),
+        TimeRemainingColumn(),
+        console=console)
+    task = bar.add_task('', total=total)
+    begin, told = time.monotonic(), 0
+
+    def tell(done: int) -> None:
+        nonlocal told
+        done = min(done, total)
+        bar.update(task, completed=done)
+        if not console.is_terminal and 10 * done // total > told:
+            told = 10 * done // total
+            left = (time.monotonic() - begin) * (total - done) / done
+            console.print(f'{done:,} of {total:,} images, {left:.0f} s left')
+
+    with bar if console.is_terminal else nullcontext():
+        yield tell
 
 
 def pictures(summary: dict, seen: Seen, samples: int) -> List[dict]:

@@ -149,7 +149,7 @@ def comparison(trained, tmp_path):
     return tmp_path
 
 
-def test_a_whole_comparison(comparison, tmp_path):
+def test_a_whole_comparison(comparison, tmp_path, capsys):
     assert list(given_comparison(comparison).checkpoints) == ['kd', 'alone']
     given = given_comparison(comparison, seed=7)
     assert given.inherited == ['hkt', 'kd'] and given.reference == 'alone'
@@ -159,6 +159,8 @@ def test_a_whole_comparison(comparison, tmp_path):
         str(comparison), '--seed', '7', '--images', '64', '--out',
         str(tmp_path / 'out')
     ])
+    # No terminal: lines, no bar.
+    assert '64 of 64 images, 0 s left' in capsys.readouterr().out
     summary = json.loads((tmp_path / 'out/inheritance.json').read_text())
     scores = {k: v['score'] for k, v in summary['networks'].items()}
     assert scores['kd'] == scores['alone']
