@@ -28,7 +28,9 @@ def table_of(summary: dict) -> Table:
     if networks:
         table.add_column(summary['metric'])
     for child, parent in summary['stages']:
-        table.add_column(child if child == parent else f'{child} → {parent}')
+        table.add_column(
+            child if child == parent else f'{child} → {parent}',
+            overflow='fold')
     for name in networks or summary['cka']:
         cells = [name]
         if networks:
@@ -142,14 +144,27 @@ def _heat_map(key: str, summary: dict, name: str) -> str:
             ha='center',
             va='center',
             color='#ffffff' if value > .6 else '#000000')
-    axes.set_yticks(range(len(values)), [c for c, _ in summary['stages']])
-    axes.set_xticks(range(len(values)), [p for _, p in summary['stages']])
+    children, parents = (_short(names) for names in zip(*summary['stages']))
+    axes.set_yticks(range(len(values)), children)
+    axes.set_xticks(range(len(values)), parents)
     axes.set(xlabel='stage of the parent')
     axes.grid(False)
     return make_svg(
         figure, key,
         f'CKA of the stages of {name} with those of the parent: ' +
         '; '.join(', '.join(f'{v:.2f}' for v in row) for row in values))
+
+
+def _short(names: Sequence[str]) -> List[str]:
+    """Module paths without what they begin with in common: four whole ones
+    would overlap below a figure."""
+    paths = [name.split('.') for name in names]
+    same = 0
+    while all(len(p) > same + 1
+              for p in paths) and len({p[same]
+                                       for p in paths}) == 1:
+        same += 1
+    return ['.'.join(p[same:]) for p in paths]
 
 
 def _bars(summary: dict) -> str:
@@ -167,8 +182,8 @@ def _bars(summary: dict) -> str:
             label=name)
         texts.append(f'{name} ' + ', '.join(f'{100 * v:.0f} %'
                                             for v in values))
-    axes.set_xticks(
-        range(len(summary['stages'])), [p for _, p in summary['stages']])
+    parents = _short([p for _, p in summary['stages']])
+    axes.set_xticks(range(len(parents)), parents)
     axes.set(ylabel='% of variance explained', xlabel='stage of the parent')
     axes.set(ylim=(axes.get_ylim()[0], 1.35 * axes.get_ylim()[1]))
     axes.legend(frameon=False)

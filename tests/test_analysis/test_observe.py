@@ -20,7 +20,7 @@ from mmhkt.analysis.attribution import where_they_look
 from mmhkt.analysis.command import look, pictures
 from mmhkt.analysis.given import Given, given_comparison
 from mmhkt.analysis.observe import _aligned
-from mmhkt.analysis.report import render, sentences, table_of
+from mmhkt.analysis.report import _short, render, sentences, table_of
 from mmhkt.analysis.summary import largest_changes, summarise
 from mmhkt.cli import inspect
 from mmhkt.comparison.records import read_record
@@ -282,6 +282,16 @@ def test_attribution_of_a_linear_network():
     expected = (weights * images).sum(1).detach().numpy()
     assert found[0] == pytest.approx(expected, abs=1e-5)
     assert found[1] == pytest.approx(2 * expected, abs=1e-5)
+
+
+@pytest.mark.parametrize('names, short', [
+    (['backbone.layer1', 'backbone.layer2'], ['layer1', 'layer2']),
+    (['a.b.0', 'a.b.0.c'], ['0', '0.c']),
+    (['layer1'], ['layer1']),
+    (['a.x', 'b.x'], ['a.x', 'b.x']),
+])
+def test_names_below_a_figure(names, short):
+    assert _short(names) == short
 
 
 def test_stages_of_other_shapes():
