@@ -25,6 +25,7 @@ import mmpretrain
 import mmseg
 import torch
 from mmengine.config import Config
+from mmengine.structures import PixelData
 
 from mmhkt.models import ImageFormat, Inheritance, Parent, build_network
 from mmhkt.models.image_format import image_channels
@@ -53,6 +54,9 @@ SMALL = ('nano', 'pico', 'femto', 'atto', 'xxs', 'tiny', 'tiny', 'r18', 'r26',
          '11', 's12', 'base', '-b_', '-b-', '_b_', 'b16', 'p16')
 LARGE = ('large', 'huge', 'giant', '384', '448', '512px', 'b7', 'l2', '101',
          '152', '-l', '-h', '-g', 'xlarge', '769', '896', '640')
+
+# Families that come in one size only, which needs 16 GB.
+SMALLER = {'eva/eva-g-p16_headless.py': dict(arch='base')}
 
 
 def root_of(zoo: str) -> Path:
@@ -108,6 +112,7 @@ def survey(zoo: str, config: str) -> dict:
     cfg = load_config(root_of(zoo) / config)
     cfg.setdefault('default_scope', zoo)
     without_files(cfg.model)
+    cfg.model.backbone.update(SMALLER.get(config, {}))
     result = {}
     for role, other in (('parent', 'child'), ('child', 'parent')):
         other = partner(zoo, other)
@@ -193,11 +198,16 @@ def step(joined: Inheritance, images: torch.Tensor) -> dict:
     joined.train()
     if task.name == 'segmentation':
         labels = torch.randint(2, (len(images), *images.shape[-2:]))
+        samples = task.samples(labels)
+        for sample, label in zip(samples, labels):
+            # What PIDNet's own pipeline adds.
+            sample.gt_edge_map = PixelData(data=label[None])
     else:
         labels = torch.randint(2, (len(images), ))
+        samples = task.samples(labels)
     with joined.tapped():
         try:
-            losses = joined.loss(images, task.samples(labels))
+            losses = joined.loss(images, samples)
         except Exception:
             if task.name != 'classification':
                 raise
@@ -277,7 +287,9 @@ def main(argv=None) -> None:
             if not args.again and f'{folder}: {kind}' in rows:
                 continue
             result = in_a_process(zoo, config, args.seconds)
-            rows[f'{folder}: {kind}'] = dict(config=config, **result)
+            name = config + ''.join(
+                f' ({k}={v!r})' for k, v in SMALLER.get(config, {}).items())
+            rows[f'{folder}: {kind}'] = dict(config=name, **result)
             path.write_text(json.dumps(table, indent=1) + '\n')
             print(
                 config,

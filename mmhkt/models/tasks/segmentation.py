@@ -53,7 +53,8 @@ class Segmentation(Task):
         for head in heads if isinstance(heads, (list, tuple)) else [heads]:
             kind = (head or {}).get('type', '')
             kind = kind if isinstance(kind, str) else kind.__name__
-            if kind.split('.')[-1] in QUERY_HEADS:
+            # SAN has several encoders, and works together with its head.
+            if kind.split('.')[-1] in QUERY_HEADS and model.get('backbone'):
                 parts = ('backbone', 'neck', 'data_preprocessor')
                 return dict(
                     type='mmhkt.FeatureNetwork',
