@@ -146,7 +146,7 @@ class Trunk:
         """With the blocks inside a block that halves the resolution, where
         there are too few: fewer than the network says that it has, or just
         two, one of which halves it more than once."""
-        levels = _levels(sites)
+        levels = len(_heights(sites))
         if levels < self.declared.count:
             halved = 1
         elif levels == 2 and self.declared == Declared():

@@ -55,8 +55,15 @@ SMALL = ('nano', 'pico', 'femto', 'atto', 'xxs', 'tiny', 'tiny', 'r18', 'r26',
 LARGE = ('large', 'huge', 'giant', '384', '448', '512px', 'b7', 'l2', '101',
          '152', '-l', '-h', '-g', 'xlarge', '769', '896', '640')
 
-# Families that come in one size only, which needs 16 GB.
-SMALLER = {'eva/eva-g-p16_headless.py': dict(arch='base')}
+# What takes 16 GB, or only images of a size that takes an hour.
+SMALLER = {
+    'eva/eva-g-p16_headless.py':
+    dict(arch='base'),
+    'beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py':
+    dict(img_size=(128, 128)),
+    'mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py':
+    dict(img_size=(128, 128)),
+}
 
 
 def root_of(zoo: str) -> Path:
