@@ -119,7 +119,8 @@ def survey(zoo: str, config: str) -> dict:
     cfg = load_config(root_of(zoo) / config)
     cfg.setdefault('default_scope', zoo)
     without_files(cfg.model)
-    cfg.model.backbone.update(SMALLER.get(config, {}))
+    if config in SMALLER:
+        cfg.model.backbone.update(SMALLER[config])
     result = {}
     for role, other in (('parent', 'child'), ('child', 'parent')):
         other = partner(zoo, other)
