@@ -19,4 +19,4 @@ comparison = dict(
     },
     # Far apart: the sampler shuffles by the sum of seed and epoch.
     seeds=[0, 1000, 2000],
-    budgets=['3 epochs', '10 epochs', '30 epochs'])
+    budgets=['3 epochs', '15 epochs', '30 epochs'])

@@ -96,9 +96,11 @@ class Regression(nn.Module):
 
     def _regressed(self, q: Tensor, z: Tensor, error: bool,
                    inverse: bool) -> Tuple[Optional[Tensor], ...]:
-        columns = self._columns(q.float())
+        last = q.dim() == 4 and q.is_contiguous(
+            memory_format=torch.channels_last)
+        columns = self._columns(q.float(), last)
         with torch.no_grad():
-            own, target = columns.detach(), self._columns(z.float())
+            own, target = columns.detach(), self._columns(z.float(), last)
             power = _power(target)
             batch = self._batch(target, power, _products(own, own),
                                 _products(own, target))
@@ -107,30 +109,37 @@ class Regression(nn.Module):
             cross = torch.where(first, batch[1], self.cross)
             weight = _inverse(square, self.RIDGE) @ cross  # R^T
             self._learn(batch)
-            made = weight @ target  # b
+            made = _times(weight, target)  # b
             gram = weight @ weight.T  # G
         v = distance = None
         if inverse:
-            v = self._restored(_inverse(gram, self.RIDGE) @ made, q)
+            v = self._restored(
+                _times(_inverse(gram, self.RIDGE), made), q, last)
         if error:
             # Half of the gradient: G q - b.
-            half = gram @ own - made
+            half = _times(gram, own) - made
             squares = (own * (half - made)).sum() + power
             squares = _squares(columns, half, squares)
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
 
-    def _columns(self, feature: Tensor) -> Tensor:
+    def _columns(self, feature: Tensor, last: bool) -> Tensor:
         """A feature as matrices (N, C, positions) whose products are cheap:
-        one for each image where maps are large, else one of all images."""
-        if self.dim != 1 or feature.dim() == 2:
+        one of all images where channels are last in memory or maps are small,
+        else one for each image."""
+        if last:
+            feature = feature.movedim(1, -1)
+        if last or self.dim != 1 or feature.dim() == 2:
             return feature.flatten(0, -2).T[None]
         columns = feature.flatten(2)
         if columns.shape[2] < self.FEW:
             columns = columns.transpose(0, 1).flatten(1)[None]
         return columns
 
-    def _restored(self, columns: Tensor, like: Tensor) -> Tensor:
+    def _restored(self, columns: Tensor, like: Tensor, last: bool) -> Tensor:
+        if last:
+            rows = columns[0].T.unflatten(0, like.movedim(1, -1).shape[:-1])
+            return rows.movedim(-1, 1).to(like.dtype)
         if self.dim != 1 or like.dim() == 2:
             columns = columns[0].T
         elif like[0, 0].numel() < self.FEW:
@@ -165,16 +174,23 @@ def _squares(feature: Tensor, half: Tensor, value: Tensor) -> Tensor:
 
 
 def _power(feature: Tensor) -> Tensor:
-    """The sum of squares. By norms of single images: as one norm, that of
-    millions of values would lose digits."""
-    norms = torch.linalg.vector_norm(feature.flatten(1), dim=1)
-    return norms.square().sum()
+    """The sum of squares. By norms of images or positions: as one norm,
+    that of millions of values would lose digits."""
+    parts = feature.flatten(1) if feature.is_contiguous() else feature.mT
+    return torch.linalg.vector_norm(parts, dim=-1).square().sum()
 
 
 def _products(one: Tensor, other: Tensor) -> Tensor:
     """Of the channels of two (N, C, positions), summed over the rest."""
     zero = one.new_zeros(one.shape[1], other.shape[1])
     return torch.addbmm(zero, one, other.mT, beta=0)
+
+
+def _times(weight: Tensor, columns: Tensor) -> Tensor:
+    """Their product, laid out in memory as the columns are."""
+    if columns.is_contiguous():
+        return weight @ columns
+    return (columns.mT @ weight.mT).mT
 
 
 def _inverse(square: Tensor, ridge: float) -> Tensor:

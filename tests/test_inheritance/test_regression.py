@@ -399,10 +399,29 @@ def test_tokens_are_rows_like_positions():
     assert vectors[0].shape == (3, 4)
 
 
-def test_what_is_not_contiguous():
-    q, z = maps(4, 6)
-    expected = Regression(4, 6, 1)(q, z)
-    found = Regression(4, 6, 1)(*(f.to(memory_format=torch.channels_last)
-                                  for f in (q, z)))
-    for one, other in zip(found, expected):
-        assert torch.allclose(one, other, atol=1e-5)
+@pytest.mark.parametrize('sizes', [(5, 7), (1, 1), (2, 40)])
+@pytest.mark.parametrize('last', [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize('widths', WIDTHS)
+def test_channels_that_are_last_in_memory(widths, last, sizes):
+    """The same, and what comes out is laid out as what went in."""
+    source, target = widths
+    q, z = torch.randn(4, source, *sizes), torch.randn(4, target, *sizes)
+    plain, other = (Regression(source, target, 1) for _ in range(2))
+    for _ in range(2):
+        own, moved = (f.clone(memory_format=torch.channels_last
+                              if one else torch.contiguous_format)
+                      for f, one in zip((q, z), last))
+        q.grad = None
+        q.requires_grad_()
+        own = own.detach().requires_grad_()
+        v, error = plain(q, z)
+        w, same_error = other(own, moved)
+        error.backward()
+        same_error.backward()
+        assert (v - w).norm() < 1e-3 * v.norm()
+        assert error.item() == pytest.approx(same_error.item(), rel=1e-5)
+        assert torch.allclose(q.grad, own.grad, atol=1e-5)
+        q = q.detach()
+        if last[0] and source != target:
+            assert w.is_contiguous(memory_format=torch.channels_last)
+            assert own.grad.is_contiguous(memory_format=torch.channels_last)

@@ -1,13 +1,13 @@
 # CIFAR-10, all 50,000 images, one cycle of 30 epochs up and down. A ladder of
-# budgets scales it.
+
 
 # optimizer
 optim_wrapper = dict(
     optimizer=dict(
-        type='SGD', lr=0.2, momentum=0.9, nesterov=True, weight_decay=5e-4))
+        type='SGD', lr=0.8, momentum=0.9, nesterov=True, weight_decay=5e-4))
 # learning policy: 30 epochs of 391 batches of 128
 param_scheduler = dict(
-    type='OneCycleLR', eta_max=0.2, total_steps=11730, by_epoch=False)
+    type='OneCycleLR', eta_max=0.8, total_steps=11730, by_epoch=False)
 
 # train, val, test setting
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=10)
