@@ -101,8 +101,9 @@ class HKT(Method):
             and hints.
         bound (float, optional): As long as there is a mixture or a hint, how
             large the gradient of the child may be relative to its weights,
-            both as one norm, see :func:`mmhkt.inheritance.bound_gradients`.
-            None bounds nothing. Defaults to 0.2.
+            both as one norm; less at learning rates above 0.1, see
+            :func:`mmhkt.inheritance.bound_gradients`. None bounds nothing.
+            Defaults to 0.2.
         as_published (bool): Whether what the settings above leave open is
             the paper's, :attr:`published`. Defaults to False.
         sees (str, optional): Which features are compared and judged where

@@ -286,7 +286,11 @@ class Inheritance(BaseModel):
         own = [p for p in self.child.parameters() if id(p) in trained]
         # A fused optimiser divides by the scaler's factor itself.
         scale = getattr(optimiser, 'grad_scale', None)
-        bound_gradients(own, min(ratios), 1.0 if scale is None else scale)
+        bound_gradients(
+            own,
+            min(ratios),
+            scale=1.0 if scale is None else scale,
+            rate=max(float(g['lr']) for g in optimiser.param_groups))
 
     def transfer_parameters(self) -> List[nn.Parameter]:
         """What only training needs."""

@@ -29,6 +29,15 @@ def test_by_hand():
     assert torch.equal(one.grad, before)
 
 
+@pytest.mark.parametrize('rate, left', [(0.0, 1.), (0.01, 1.), (0.1, 1.),
+                                        (0.4, 0.25), (10., 0.01)])
+def test_above_a_rate_of_a_tenth_the_step_is_bounded(rate, left):
+    """Weights of norm 5: a gradient of 1, or a step of 0.1."""
+    one, = parameters(([3., 4.], [0., 10.]))
+    bound_gradients([one], 0.2, rate=rate)
+    assert one.grad.norm().item() == pytest.approx(left)
+
+
 def test_zeros_stay_zeros():
     still, = parameters(([3., 4.], [0., 0.]))
     bound_gradients([still], 0.2)

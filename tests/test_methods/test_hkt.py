@@ -323,7 +323,7 @@ def test_gradients_are_bounded_while_something_is_inherited():
     method = model.methods[0]
     assert method.bounds() == 0.2
     network = model.child
-    optimiser = torch.optim.SGD(network.parameters(), 1.0)
+    optimiser = torch.optim.SGD(network.parameters(), 0.1)
 
     def moved(gradient=1e3):
         """How far a step goes, relative to the weights."""
@@ -336,9 +336,14 @@ def test_gradients_are_bounded_while_something_is_inherited():
         return ((after - before).norm() / before.norm()).item()
 
     with model.tapped():
-        assert moved() == pytest.approx(0.2, rel=1e-4)
+        assert moved() == pytest.approx(0.02, rel=1e-4)
+        # Not further at a higher rate, in whichever group it is.
+        others = [torch.nn.Parameter(torch.zeros(1))]
+        optimiser.add_param_group(dict(params=others, lr=0.01))
+        optimiser.param_groups[0]['lr'] = 0.8
+        assert moved() == pytest.approx(0.02, rel=1e-4)
         # What is small stays as it is, and so does another network.
-        assert moved(1e-3) < 0.1
+        assert moved(1e-4) < 0.02
         network = torch.nn.Linear(3, 3)
         optimiser = torch.optim.SGD(network.parameters(), 1.0)
         assert moved() > 100
