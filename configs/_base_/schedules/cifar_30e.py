@@ -1,6 +1,6 @@
-# CIFAR-10, all 50,000 images, one cycle of 30 epochs up and down, which a ladder
-# of budgets scales. The rate is the best of 0.1, 0.2, 0.4 and 0.8 for a ResNet-8
-# alone, on 10,000 images taken from the training set, in 6 epochs.
+# CIFAR-10, all 50,000 images, one cycle of 30 epochs up and down, which a
+# ladder of budgets scales. The rate is the best of 0.1, 0.2, 0.4 and 0.8 for a
+# ResNet-8 alone, on 10,000 images taken from the training set, in 6 epochs.
 
 # optimizer
 optim_wrapper = dict(
