@@ -448,9 +448,13 @@ class Dissection:
     def maps(self, call: Call) -> Dict[str, Layout]:
         """Site -> layout of those outputs of a call that have positions."""
         layouts = {}
+        # A pair may be two images (RAFT's), parts of images (TNT's pixels)
+        # are none.
+        images, channels = self.image.shape[:2]
+        whole = images, images * max(1, channels // 3)
         for i, shape in enumerate(call.shapes):
-            if shape[:1] != self.image.shape[:1]:
-                continue  # of parts of images (TNT's pixels), one by one
+            if not shape or shape[0] not in whole:
+                continue
             site = call.name if i == call.main else f'{call.name}[{i}]'
             try:
                 layout = self.layout(site)

@@ -2,7 +2,7 @@
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import (Any, Callable, Container, Dict, Iterator, List, Optional,
-                    Sequence, Tuple)
+                    Sequence, Set, Tuple)
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -86,6 +86,8 @@ class Tape:
 
     def __init__(self, regions: Regions):
         self.regions = regions
+        # Modules whose outputs are copied when they are noted.
+        self.copied: Set[str] = set()
         self._notes: Dict[str, Dict[str, list]] = {}
         # (pass, module) -> what its tap returned last, mixed or not.
         self._returned: Dict[Tuple[str, str], Any] = {}
@@ -131,6 +133,10 @@ class Tape:
 
     def _note(self, forward: Pass, name: str, output: Any) -> None:
         notes = self._notes[forward.name].setdefault(name, [])
+        if name in self.copied:
+            output = tree_map(
+                lambda one: one.clone()
+                if isinstance(one, Tensor) else one, output)
         notes.append((held(output), versions(output)))
         if forward.left is not None:
             forward.left -= 1

@@ -446,6 +446,24 @@ def test_a_feature_that_is_overwritten_is_refused():
                 net(image)
 
 
+def test_a_frozen_networks_feature_that_is_overwritten_is_copied():
+    """As TNT's blocks overwrite each other's; seen once, in the first step."""
+    net, image = InPlace(), torch.rand(2, 3, 4, 4)
+    net(image)
+    net.eval().requires_grad_(False)
+    extraction = Extraction(net, Dissection(net, image, 'parent'), 'act',
+                            'head')
+    extraction.want(['conv', 'act'])
+    expected = net.conv(image)
+    with extraction.tapped():
+        for _ in range(2):
+            extraction.read(image)
+            found = extraction.feature('conv')
+            assert torch.equal(found, expected)
+            assert found.min() < 0
+            assert torch.equal(extraction.feature('act'), found.relu())
+
+
 @pytest.mark.parametrize('inplace', [False, True])
 def test_what_a_module_is_given(net, image, inplace):
     """Also where the module then overwrites it."""

@@ -144,6 +144,36 @@ def test_a_plain_transformer():
     assert found.stages[-1].layout.extra == 1
 
 
+class Frames(nn.Module):
+    """Encodes both images of a pair in one batch, as RAFT does."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = Frame()
+
+    def forward(self, pair):
+        return self.backbone(torch.cat(pair.chunk(2, 1)))
+
+
+class Frame(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU())
+
+    def forward(self, images):
+        return self.two(self.one(images))
+
+
+def test_images_of_pairs_are_images():
+    for pairs in (1, 3):
+        dissection = Dissection(Frames(), torch.rand(pairs, 6, 32, 32),
+                                'child', 'backbone')
+        assert sites(
+            Trunk(dissection).stages) == ['backbone.one', 'backbone.two']
+
+
 def test_no_trunk():
     net = as_backbone(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2)))
     assert trunk(net).blocks == []
