@@ -170,8 +170,7 @@ def test_images_of_pairs_are_images():
     for pairs in (1, 3):
         dissection = Dissection(Frames(), torch.rand(pairs, 6, 32, 32),
                                 'child', 'backbone')
-        assert sites(
-            Trunk(dissection).stages) == ['backbone.one', 'backbone.two']
+        assert sites(Trunk(dissection).stages) == ['one', 'two']
 
 
 def test_no_trunk():
