@@ -44,6 +44,7 @@ class Layout:
         self._counts = [len(leaf) for leaf in _tensors(leaves)]
         self._axes = [_axes(leaf) for leaf in _tensors(leaves)]
         self.widths = [leaf.nbytes for leaf in _tensors(leaves)]
+        self.width = sum(self.widths)
 
     def rows(self, outputs: Outputs, images: int) -> Rows:
         """What a module made of some images, as bytes.
@@ -129,7 +130,7 @@ class FeatureRows:
     def _learn(self, name: str) -> None:
         before = self._noted.get(name, 0)
         notes, rows = self._path(name, 'notes'), self._path(name, 'rows')
-        width = sum(self.layout.widths)
+        width = self.layout.width
         whole = min(notes.stat().st_size // NOTE.itemsize,
                     rows.stat().st_size // width if width else 0)
         if whole <= before:
@@ -165,7 +166,7 @@ class FeatureRows:
 
     def _read(self, name: str, row: int, checksum: int,
               into: List[np.ndarray]) -> bool:
-        width = sum(self.layout.widths)
+        width = self.layout.width
         try:
             got = os.preadv(self._file(name), into, row * width)
         except OSError:
@@ -198,7 +199,7 @@ class FeatureRows:
         # The file may have been cut short by a full disk.
         at = self._noted.get(self._own, 0)
         with open(self._path(self._own, 'rows'), 'ab') as file:
-            file.truncate(at * sum(self.layout.widths))
+            file.truncate(at * self.layout.width)
             file.write(
                 np.concatenate([part[chosen] for part in rows], 1).tobytes())
         with open(self._path(self._own, 'notes'), 'ab') as file:
