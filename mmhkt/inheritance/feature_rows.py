@@ -9,10 +9,11 @@ from uuid import uuid4
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmhkt.utils.checkpoint import check_whole
 from mmhkt.utils.files import replaced
+from .outputs import copied
 
 # Outputs of a module, one a run of it, each with whether a later operation has
 # left it as it was.
@@ -187,11 +188,7 @@ class FeatureRows:
         example = self.folder / 'example.pt'
         if not example.exists():
             with replaced(example, unique=True, durable=False) as partial:
-                torch.save(
-                    tree_map(
-                        lambda leaf: leaf.clone()
-                        if isinstance(leaf, Tensor) else leaf,
-                        self.layout.example), partial)
+                torch.save(copied(self.layout.example), partial)
         notes = np.empty(len(new), NOTE)
         for place, (key, i) in enumerate(new.items()):
             checksum = _checksum([part[i] for part in rows])

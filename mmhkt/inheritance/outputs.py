@@ -6,7 +6,7 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 
 def features(output: Any) -> List[Tensor]:
@@ -81,3 +81,9 @@ def given(args: tuple, kwargs: dict) -> List[Tensor]:
         if features(argument):
             return [pick(argument)]
     return []
+
+
+def copied(output: Any) -> Any:
+    """What a module returned, its tensors with memory of their own."""
+    return tree_map(
+        lambda one: one.clone() if isinstance(one, Tensor) else one, output)
