@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 from .checkpointing import Regions
 from .exchange import Substitute
-from .outputs import copied, features, given, pick, put
+from .outputs import features, given, pick, put
 
 # Ends a path that means what the module is given, not what it returns.
 INPUT = '@in'
