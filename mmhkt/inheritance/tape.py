@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 from .checkpointing import Regions
 from .exchange import Substitute
-from .outputs import features, given, pick, put
+from .outputs import copied, features, given, pick, put
 
 # Ends a path that means what the module is given, not what it returns.
 INPUT = '@in'
@@ -134,9 +134,7 @@ class Tape:
     def _note(self, forward: Pass, name: str, output: Any) -> None:
         notes = self._notes[forward.name].setdefault(name, [])
         if name in self.copied:
-            output = tree_map(
-                lambda one: one.clone()
-                if isinstance(one, Tensor) else one, output)
+            output = copied(output)
         notes.append((held(output), versions(output)))
         if forward.left is not None:
             forward.left -= 1
