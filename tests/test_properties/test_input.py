@@ -165,7 +165,9 @@ class _Network:
         from mmhkt.inheritance import Dissection
         from mmhkt.inheritance.stages import Trunk
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        network = nn.Sequential()
+        network.add_module('backbone',
+                           nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
         network.add_module('head', nn.Conv2d(4, 2, 1))
         self.network = network
         self.dissection = Dissection(network, torch.rand(1, 3, 8, 8), role)
@@ -181,11 +183,13 @@ PAIR = [_Network('child'), _Network('parent')]
         st.lists(
             st.fixed_dictionaries(
                 dict(
-                    child=WORDS | st.sampled_from(['0', '1@in', '-1', '0.0']),
-                    parent=WORDS | st.just('0'))),
+                    child=WORDS | st.sampled_from([
+                        'backbone.0', 'backbone.1@in', 'backbone.-1', '0.0'
+                    ]),
+                    parent=WORDS | st.just('backbone.0'))),
             max_size=3)))
 @example([dict(child='head', parent='head@in')])
-@example([dict(child='\n', parent='0')])
+@example([dict(child='\n', parent='backbone.0')])
 @example(None)
 @example(3)
 def test_sites(sites):
