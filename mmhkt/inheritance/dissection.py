@@ -129,7 +129,7 @@ class Dissection:
         except Exception as error:
             size = 'x'.join(map(str, self.image_size))
             raise ValueError(
-                f'The {self.role}, a {type(self.network).__name__}, cannot '
+                f'The {self.role} ({type(self.network).__name__}) cannot '
                 f'take images of {size} pixels '
                 f'({type(error).__name__}: {error}).' +
                 (' It can be given another size by parent=dict(..., '

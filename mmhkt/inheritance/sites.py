@@ -83,8 +83,8 @@ def _head(network: Extraction) -> Sequence[str]:
         return network.presets['head']
     if network.head_site is None:
         raise ValueError(
-            f'No feature enters the head of the {network.dissection.role}, a '
-            f'{type(network.network).__name__}, from a module of its own; '
+            f'No feature enters the head of the {network.dissection.role} '
+            f'({type(network.network).__name__}) from a module of its own; '
             'type the sites.')
     return [network.head_site]
 
@@ -132,11 +132,11 @@ def _logits(child: Extraction, parent: Extraction) -> List[tuple]:
     for network in (child, parent):
         if network.logits_site is None:
             raise ValueError(
-                f'The {network.dissection.role}, a '
-                f'{type(network.network).__name__}, has no logits of its own, '
-                'or several (one for each task, say), so that there are none '
-                'to compare; type the sites, or take a method that compares '
-                'features.')
+                f'The {network.dissection.role} '
+                f'({type(network.network).__name__}) has no logits of its '
+                'own, or several (one for each task, say), so that there are '
+                'none to compare; type the sites, or take a method that '
+                'compares features.')
     return [(child.logits_site, parent.logits_site)]
 
 

@@ -31,7 +31,7 @@ def pair_stages(child: Trunk, parent: Trunk) -> List[Pair]:
         if not trunk.blocks:
             role = trunk.dissection.role
             raise ValueError(
-                f'The {role}, a {type(trunk.dissection.network).__name__}, '
+                f'The {role} ({type(trunk.dissection.network).__name__}) '
                 'has no modules that run one after another on maps or tokens '
                 'and could be its stages; type the sites (mmhkt pair --list '
                 'shows what can be typed).')

@@ -54,8 +54,8 @@ def listings(joined: Inheritance) -> List[Table]:
             if site is not None:
                 marks.setdefault(dissection.canonical(site), what)
         table = Table(
-            title=f'Sites of the {dissection.role}, a '
-            f'{type(dissection.network).__name__}',
+            title=f'Sites of the {dissection.role} '
+            f'({type(dissection.network).__name__})',
             caption='Single layers, and by @in what a module is given, can be '
             'typed too.',
             caption_justify='left')

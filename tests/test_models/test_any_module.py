@@ -15,6 +15,7 @@ from mmhkt.models.plain_classifier import made as make
 from mmhkt.models.tasks import Task, task_of, tasks
 from mmhkt.registry import TASKS
 from mmhkt.runner.inheritance_runner import InheritanceRunner, build_methods
+from mmhkt.utils.config import load_config
 from mmhkt.utils.settings import SettingError
 
 
@@ -110,13 +111,13 @@ ZOO = dict(
         loss=dict(type='mmpretrain.CrossEntropyLoss')))
 
 
-def joined(child, parent, method='HKT'):
+def joined(child, parent, method='HKT', size=64):
     parent = Parent(parent)
     parent.connect(child, ImageFormat.of(child))
     torch.manual_seed(0)
     return Inheritance(child, parent,
                        build_methods([dict(type=f'mmhkt.{method}')]),
-                       torch.rand(1, 3, 64, 64))
+                       torch.rand(1, 3, size, size))
 
 
 def an_epoch(folder, child, parent):
@@ -351,8 +352,22 @@ def test_without_a_head_there_is_nothing_to_train_but_features():
     hkt = joined(child, parent).methods[0]
     assert len(hkt.sites) == 4
     assert 'no logits of its own' in hkt.left_out
-    with pytest.raises(ValueError, match='child, a ImageClassifier, has no h'):
+    with pytest.raises(ValueError, match='child .ImageClassifier. has no h'):
         joined(parent, child)
+
+
+@pytest.mark.parametrize('config', [
+    'levit/levit-128s_8xb256_in1k.py',
+    'efficientformer/efficientformer-l1_8xb128_in1k.py'
+])
+def test_a_second_classifier_that_mmpretrain_does_not_train(config):
+    cfg = load_config(f'mmpretrain::{config}')
+    parent = build_network(Config(dict(model=ZOO)))
+    with pytest.raises(
+            ValueError, match=r'set model=dict\(head=dict\(distillation=Fal'):
+        joined(build_network(cfg), parent, size=224)
+    cfg.model.head.distillation = False
+    assert joined(build_network(cfg), parent, size=224).methods[0].sites
 
 
 def test_a_network_made_of_weights_that_are_not_there():

@@ -48,7 +48,7 @@ def why(row: dict) -> str:
         reasons += row.get(role, {}).get('refused', {}).values()
     shown = dict.fromkeys(
         re.sub(r'\s+', ' ', reason).replace('|', '/') for reason in reasons)
-    return ' '.join(shown)[:300]
+    return ' '.join(shown)
 
 
 def families(rows: dict) -> dict:

@@ -55,14 +55,19 @@ SMALL = ('nano', 'pico', 'femto', 'atto', 'xxs', 'tiny', 'tiny', 'r18', 'r26',
 LARGE = ('large', 'huge', 'giant', '384', '448', '512px', 'b7', 'l2', '101',
          '152', '-l', '-h', '-g', 'xlarge', '769', '896', '640')
 
-# What takes 16 GB, or only images of a size that takes an hour.
-SMALLER = {
+# What takes 16 GB, or only images of a size that takes an hour, made smaller;
+# and what mmpretrain trains with one of its two classifiers only.
+CHANGED = {
     'eva/eva-g-p16_headless.py':
-    dict(arch='base'),
+    dict(backbone=dict(arch='base')),
     'beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py':
-    dict(img_size=(128, 128)),
+    dict(backbone=dict(img_size=(128, 128))),
     'mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py':
-    dict(img_size=(128, 128)),
+    dict(backbone=dict(img_size=(128, 128))),
+    'levit/levit-128_8xb256_in1k.py':
+    dict(head=dict(distillation=False)),
+    'efficientformer/efficientformer-l1_8xb128_in1k.py':
+    dict(head=dict(distillation=False)),
 }
 
 
@@ -71,7 +76,7 @@ def root_of(zoo: str) -> Path:
 
 
 def families(zoo: str) -> dict:
-    """(folder, kind of network) -> the smallest configuration's path."""
+    """(folder, kind of network) -> paths, the smallest first."""
     root = root_of(zoo)
     found: dict = {}
     for path in sorted(root.rglob('*.py')):
@@ -90,7 +95,7 @@ def families(zoo: str) -> dict:
             found.setdefault((name.parts[0], kind), []).append(str(name))
     readable = {key[0] for key in found if 'cannot be read' not in key[1]}
     return {
-        key: min(names, key=_size)
+        key: sorted(names, key=_size)
         for key, names in found.items()
         if 'cannot be read' not in key[1] or key[0] not in readable
     }
@@ -114,17 +119,20 @@ def _size(name: str) -> tuple:
     return other, sum(part in stem for part in LARGE), rank, len(stem), stem
 
 
-def survey(zoo: str, config: str) -> dict:
-    """What a configuration can do: role -> sites, methods or why not."""
-    cfg = load_config(root_of(zoo) / config)
-    cfg.setdefault('default_scope', zoo)
-    without_files(cfg.model)
-    if config in SMALLER:
-        cfg.model.backbone.update(SMALLER[config])
-    result = {}
+def survey(zoo: str, configs: list) -> dict:
+    """What a family can do: role -> sites, methods or why not."""
+    cfg, config = smallest(zoo, configs)
+    changed = CHANGED.get(config, {})
+    channels = image_channels(build_network(cfg))
+    result = dict(config=config +
+                  ''.join(f' ({part}.{key}={value!r})'
+                          for part, settings in changed.items()
+                          for key, value in settings.items()))
     for role, other in (('parent', 'child'), ('child', 'parent')):
-        other = partner(zoo, other)
-        pair = (other, cfg) if role == 'parent' else (cfg, other)
+        # Grey images are repeated for a parent of three channels, but not the
+        # other way round.
+        pair = (partner(zoo, other, channels),
+                cfg) if role == 'parent' else (cfg, partner(zoo, other))
         tried = []
         for size in ZOOS[zoo]['sizes']:
             tried.append(attempt(*pair, size))
@@ -137,6 +145,24 @@ def survey(zoo: str, config: str) -> dict:
             key=lambda found: _failure(
                 found.get('refused', {}).get('HKT', '')))
     return result
+
+
+def smallest(zoo: str, configs: list) -> tuple:
+    """Of a family's configurations the first that can be built; where none
+    can, the first of all."""
+    first = None
+    for config in configs:
+        cfg = load_config(root_of(zoo) / config)
+        cfg.setdefault('default_scope', zoo)
+        without_files(cfg.model)
+        cfg.merge_from_dict(dict(model=CHANGED.get(config, {})))
+        first = first or (cfg, config)
+        try:
+            build_network(cfg)
+        except Exception:
+            continue
+        return cfg, config
+    return first
 
 
 def without_files(node) -> None:
@@ -154,9 +180,15 @@ def _failure(reason: str) -> int:
 
 
 @lru_cache(None)
-def partner(zoo: str, role: str) -> torch.nn.Module:
+def partner(zoo: str, role: str, channels: int = 3) -> torch.nn.Module:
     """The network that a family is tried with."""
-    return build_network(load_config(root_of(zoo) / ZOOS[zoo][role]))
+    cfg = load_config(root_of(zoo) / ZOOS[zoo][role])
+    if channels != 3:
+        cfg.model.backbone.in_channels = channels
+        for name in ('mean', 'std'):
+            cfg.data_preprocessor[name] = cfg.data_preprocessor[
+                name][:channels]
+    return build_network(cfg)
 
 
 def attempt(child, parent, size: tuple) -> dict:
@@ -240,7 +272,7 @@ def one_line(error: Exception) -> str:
     return f'{type(error).__name__}: {text}'[:400]
 
 
-def in_a_process(zoo: str, config: str, seconds: int) -> dict:
+def in_a_process(zoo: str, configs: list, seconds: int) -> dict:
     """The survey of a family, in a fork of this process."""
     read, write = os.pipe()
     pid = os.fork()
@@ -248,7 +280,7 @@ def in_a_process(zoo: str, config: str, seconds: int) -> dict:
         os.close(read)
         signal.setitimer(signal.ITIMER_PROF, seconds)  # of its own time
         try:
-            result = survey(zoo, config)
+            result = survey(zoo, configs)
         except Exception as error:
             result = dict(error=one_line(error))
         with os.fdopen(write, 'w') as pipe:
@@ -289,18 +321,16 @@ def main(argv=None) -> None:
         rows['families'] = len(found)
         for role in ('child', 'parent'):
             partner(zoo, role)  # before all forks
-        for (folder, kind), config in found.items():
-            if args.only and not re.search(args.only, config):
+        for (folder, kind), configs in found.items():
+            if args.only and not re.search(args.only, configs[0]):
                 continue
             if not args.again and f'{folder}: {kind}' in rows:
                 continue
-            result = in_a_process(zoo, config, args.seconds)
-            name = config + ''.join(
-                f' ({k}={v!r})' for k, v in SMALLER.get(config, {}).items())
-            rows[f'{folder}: {kind}'] = dict(config=name, **result)
+            result = in_a_process(zoo, configs, args.seconds)
+            rows[f'{folder}: {kind}'] = dict(dict(config=configs[0]), **result)
             path.write_text(json.dumps(table, indent=1) + '\n')
             print(
-                config,
+                rows[f'{folder}: {kind}']['config'],
                 {
                     role: (of.get('sites'), of.get('works'), of.get('refused'))
                     for role, of in result.items() if isinstance(of, dict)

@@ -39,11 +39,20 @@ class Classification(Task):
         return getattr(self.network, 'head', self) is None
 
     def check_child(self) -> None:
-        """Without a head there is no loss."""
+        """Without a head there is no loss, nor with two heads of mmpretrain
+        for a distillation that it only deploys."""
         if self.headless:
             raise ValueError(
-                f'The child, a {type(self.network).__name__}, has no head, so '
+                f'The child ({type(self.network).__name__}) has no head, so '
                 'that it has no loss to be trained with; set model.head.')
+        head = getattr(self.network, 'head', None)
+        if type(head).__name__ in ('LeViTClsHead', 'EfficientFormerClsHead'
+                                   ) and (getattr(head, 'distillation', False)
+                                          or getattr(head, 'dist', False)):
+            raise ValueError(
+                f"mmpretrain cannot train the child's {type(head).__name__} "
+                'with its second classifier, which is there for another '
+                'distillation; set model=dict(head=dict(distillation=False)).')
 
     def logits_site(self, dissection: Dissection) -> Optional[str]:
         """The module that returns the logits: the last one to run; None where
