@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from mmengine.analysis import get_model_complexity_info
@@ -67,7 +67,7 @@ def run(args: Namespace) -> None:
             against = f'{_name(other.inheritance)} ({args.against})'
             stack.enter_context(other.inheritance.tapped())
             steps[against] = _on(
-                _batches(other), _step_of(other, other.inheritance))
+                _some(_endless(other)), _step_of(other, other.inheritance))
         figures = measure(steps, args.iters, args.warmup)
         figures.update(_conditions(runner, args.iters, figures['medians']))
         if plan is None:
@@ -128,7 +128,8 @@ def of_one(runner, stack: ExitStack, features: Optional[Path],
     other = copy.deepcopy(child)
     alone = Inheritance(other, None, [Alone()], runner.example(other))
     step = _step_of(runner, inheritance)
-    batches = _batches(runner)
+    endless = _endless(runner)
+    batches = _some(endless)
     context = step.keywords['optim_wrapper'].optim_context
 
     def forward(parent: Parent) -> Callable[[dict], None]:
@@ -141,7 +142,7 @@ def of_one(runner, stack: ExitStack, features: Optional[Path],
         return run
 
     steps = {
-        DATA: _loading(runner),
+        DATA: lambda _: next(endless),
         ALONE: _on(batches, _step_of(runner, alone))
     }
     if any(runner.cfg.parent.get(setting) for setting in CHEAP):
@@ -193,7 +194,7 @@ def of_methods(runner, stack: ExitStack,
                plan: Plan) -> Tuple[Steps, Dict[str, int]]:
     """A step of every method of a comparison, each with a child of its own,
     and how many parameters it learns in training only."""
-    child, batches = copy.deepcopy(runner.model), _batches(runner)
+    child, batches = copy.deepcopy(runner.model), _some(_endless(runner))
     steps: Steps = {}
     extra = {}
     for entry in plan.entries:
@@ -214,23 +215,29 @@ def _step_of(runner, inheritance: Inheritance) -> partial:
         optim_wrapper=runner.build_optim_wrapper(runner.optim_wrapper))
 
 
-def _batches(runner) -> List[dict]:
-    return list(islice(runner.train_dataloader, BATCHES))
+def _endless(runner) -> Iterator[dict]:
+    """Batches, pass after pass. One iterator serves a runner: a second one
+    over mmengine's InfiniteSampler finds the first one's place, or nothing
+    where that one was closed."""
+    while True:
+        batch = None
+        for batch in runner.train_dataloader:
+            yield batch
+        if batch is None:
+            loader = runner.train_dataloader
+            raise ConfigError(
+                f'train_dataloader gives no batch: {len(loader.dataset)} '
+                f'samples, batch_size {loader.batch_size}, drop_last '
+                f'{loader.drop_last}')
+
+
+def _some(batches: Iterator[dict]) -> List[dict]:
+    return list(islice(batches, BATCHES))
 
 
 def _on(batches: List[dict], step: Callable[[dict], Any]) -> Callable:
     """A step in rounds over the same few batches."""
     return lambda i: step(batches[i % len(batches)])
-
-
-def _loading(runner) -> Callable[[int], Any]:
-
-    def batches():
-        while True:
-            yield from runner.train_dataloader
-
-    endless = batches()
-    return lambda i: next(endless)
 
 
 def measure(steps: Steps, iters: int, warmup: int) -> dict:
@@ -262,6 +269,9 @@ def _ratios(medians: Dict[str, float], main: str,
         ratios['kept_relative_to_child'] = medians[main + KEPT] / child
     if PUBLISHED in medians:
         ratios['published_relative_to_step'] = medians[PUBLISHED] / step
+        if main + KEPT in medians:
+            ratios['published_relative_to_kept'] = (
+                medians[PUBLISHED] / medians[main + KEPT])
     if against is not None:
         ratios['relative_to_other'] = step / medians[against]
     return ratios
@@ -318,6 +328,8 @@ CAPTIONS = dict(
     'alone + forward of the parent as it is)',
     kept_relative_to_child='step with features kept / step of the child alone',
     published_relative_to_step='step as published / step with the method',
+    published_relative_to_kept='step as published / step with the method and '
+    'features kept',
     relative_to_other='step of the first config / step of the second')
 
 

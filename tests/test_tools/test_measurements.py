@@ -14,11 +14,12 @@ from mmhkt.utils.config import load_config
 def test_benchmark(tmp_path):
     parent = dict(
         config=str(CONFIGS / 'alone/resnet20_digits.py'), random_weights=True)
-    config = dump(
-        digits_config(
-            tmp_path,
-            parent=dict(**parent, fold_norms=True,
-                        cache=str(tmp_path / 'no'))), tmp_path / 'config.py')
+    cfg = digits_config(
+        tmp_path,
+        parent=dict(**parent, fold_norms=True, cache=str(tmp_path / 'no')))
+    # Of which a second iterator gives nothing once the first is closed.
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+    config = dump(cfg, tmp_path / 'config.py')
     other = dump(digits_config(tmp_path, 'mmhkt.KD'), tmp_path / 'other.py')
     out, trace = tmp_path / 'costs.json', tmp_path / 'trace.json'
     done = tool('benchmark.py', config, '--iters', 3, '--json', out,
@@ -71,12 +72,30 @@ def test_benchmark_against_the_paper_as_written(tmp_path):
         name = 'native.loss' if name == 'native' else f'hkt.{name}.loss'
         torch.testing.assert_close(ours[name], found)
 
+    cfg.parent.cache = str(tmp_path / 'no')
     config, out = dump(cfg, tmp_path / 'config.py'), tmp_path / 'costs.json'
     tool('benchmark.py', config, '--iters', 3, '--published', '--json', out)
     figures = json.loads(out.read_text())
     assert figures['published_relative_to_step'] == pytest.approx(
         figures['medians']['as published, step'] /
         figures['medians']['hkt, step'])
+    assert figures['published_relative_to_kept'] == pytest.approx(
+        figures['medians']['as published, step'] /
+        figures['medians']['hkt, step, features kept'])
+
+
+def test_benchmark_without_a_batch(tmp_path):
+    config = dump(digits_config(tmp_path), tmp_path / 'config.py')
+    done = tool(
+        'benchmark.py',
+        config,
+        '--cfg-options',
+        'train_dataloader.batch_size=2000',
+        'train_dataloader.drop_last=True',
+        check=False)
+    assert done.returncode == 1
+    assert 'train_dataloader gives no batch: ' in done.stderr
+    assert 'batch_size 2000, drop_last True' in done.stderr
 
 
 def test_benchmark_without_a_parent(tmp_path):
