@@ -4,7 +4,7 @@ import os
 import os.path as osp
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Sized, Union
 
 import torch
 import torch.distributed as dist
@@ -30,6 +30,7 @@ from mmhkt.utils import (STRIP_MODULE, load_strictly, nearest,
                          private_randomness, read_checkpoint, seed_everything,
                          weights_of)
 from mmhkt.utils.checkpoint import Unreadable, check_finite
+from mmhkt.utils.config import ConfigError
 from mmhkt.utils.files import replaced
 from mmhkt.utils.registered import found_in
 from mmhkt.utils.settings import SettingError, check, name_of, shown
@@ -258,20 +259,22 @@ class InheritanceRunner(Runner):
                 'parent: its steps are those of the child alone; valid: '
                 'EpochBasedTrainLoop, IterBasedTrainLoop.')
         self._train_dataloader = self._sampling(
-            self._train_dataloader, training=True, seed=self.seed)
+            'train_dataloader', self._train_dataloader, seed=self.seed)
         return super().build_train_loop({'type': OUR_LOOPS[known], **loop})
 
     def build_val_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
         """Build the loop over checked samples."""
-        self._val_dataloader = self._sampling(self._val_dataloader)
+        self._val_dataloader = self._sampling('val_dataloader',
+                                              self._val_dataloader)
         return super().build_val_loop(loop)
 
     def build_test_loop(self, loop: Union[BaseLoop, Dict]) -> BaseLoop:
         """Build the loop over checked samples."""
-        self._test_dataloader = self._sampling(self._test_dataloader)
+        self._test_dataloader = self._sampling('test_dataloader',
+                                               self._test_dataloader)
         return super().build_test_loop(loop)
 
-    def _sampling(self, loader, training: bool = False, seed=None):
+    def _sampling(self, name: str, loader, seed=None):
         if not isinstance(loader, dict):
             return loader
         diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
@@ -282,10 +285,14 @@ class InheritanceRunner(Runner):
             loader = {k: v for k, v in loader.items() if k not in FOR_WORKERS}
         built = self.build_dataloader(
             loader, seed=self.seed, diff_rank_seed=diff_rank_seed)
+        if isinstance(built.dataset, Sized) and not len(built):
+            raise ConfigError(
+                f'{name} gives no batch: {len(built.dataset)} sample(s), '
+                f'batch_size {built.batch_size}, drop_last {built.drop_last}')
         given = dict(
             # Without a common seed of all ranks there is none to repeat.
             seed=None if diff_rank_seed else seed,
-            check=task_of(self.model).check(training))
+            check=task_of(self.model).check(name == 'train_dataloader'))
         if on_device:
             return BatchedLoader.of(built, get_device(), **given)
         return SampleLoader.of(built, **given)

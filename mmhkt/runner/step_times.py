@@ -220,15 +220,7 @@ def _endless(runner) -> Iterator[dict]:
     over mmengine's InfiniteSampler finds the first one's place, or nothing
     where that one was closed."""
     while True:
-        batch = None
-        for batch in runner.train_dataloader:
-            yield batch
-        if batch is None:
-            loader = runner.train_dataloader
-            raise ConfigError(
-                f'train_dataloader gives no batch: {len(loader.dataset)} '
-                f'samples, batch_size {loader.batch_size}, drop_last '
-                f'{loader.drop_last}')
+        yield from runner.train_dataloader
 
 
 def _some(batches: Iterator[dict]) -> List[dict]:
