@@ -35,7 +35,7 @@ class Observation:
         labels (ndarray | None): True classes (N, ).
         sums (dict[str, dict[str, ImageSums]]): Network -> score -> what each
             image contributed; empty where nothing judged.
-        images (int): N.
+        images (int): N, pairs of them in flow.
     """
     stages: List[Tuple[str, str]]
     cka: Dict[str, np.ndarray] = field(default_factory=dict)
@@ -100,8 +100,11 @@ def observe(children: Dict[str, nn.Module],
                 ]
             features = {name: s.take() for name, s in seen.items()}
             first = found.images
-            found.images += len(features[PARENT][0])
+            found.images += len(data['data_samples'])
             held_out = torch.arange(first, found.images) % 2 == 1
+            # Both frames of a pair, one batch of them after the other.
+            held_out = held_out.repeat(
+                len(features[PARENT][0]) // len(held_out))
             for name in children:
                 cka[name].update(features[name], features[PARENT])
                 pairs = [
