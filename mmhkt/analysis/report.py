@@ -71,10 +71,11 @@ def sentences(summary: dict) -> List[str]:
         ]
         right = f'better than {alone}'
     if parent['all'] is not None:
-        lines.append(
-            f'The parent is {right} on {_percent(parent["all"])} of all '
-            f'images, on {_percent(parent["won"])} of the won and on '
-            f'{_percent(parent["lost"])} of the lost ones.')
+        shares = [f'{_percent(parent["all"])} of all images'] + [
+            f'{_percent(parent[part])} of the {part} ones'
+            for part in ('won', 'lost') if parent[part] is not None
+        ]
+        lines.append(f'The parent is {right} on ' + ', on '.join(shares) + '.')
     gains = [pair for pair in largest_changes(summary, best) if pair[1] > 0]
     if gains:
         lines.append('Most is gained, by ' + summary['parts'] + ': ' +

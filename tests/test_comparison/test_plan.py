@@ -2,14 +2,15 @@
 from pathlib import Path
 
 import pytest
-from helpers import CONFIGS
+from helpers import CONFIGS, REPO
 from mmengine.config import Config
 
 from mmhkt.comparison.metrics import higher_is_better, metric_of
-from mmhkt.comparison.plan import check_parents, make_plan
+from mmhkt.comparison.plan import (check_parents, comparison_fields, make_plan)
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.registry import METHODS
 from mmhkt.utils.config import ConfigError, plain
+from mmhkt.utils.settings import settings_of
 
 DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
 
@@ -342,3 +343,20 @@ def test_moved_folder(config, tmp_path):
 ])
 def test_which_way_is_better(metric, rule, higher):
     assert higher_is_better(metric, rule) == higher
+
+
+def test_every_setting_is_in_the_docs():
+    """With its default, where that is a value."""
+    text = (REPO / 'docs/comparison.md').read_text(encoding='utf-8')
+    table = text.partition('## Settings')[2].partition('\n## ')[0]
+    rows = {
+        row.split('|')[1].strip(' `'): row.rpartition(' | ')[2].strip(' |`')
+        for row in table.splitlines() if row.startswith('| `')
+    }
+    settings = settings_of(comparison_fields)
+    assert list(rows) and set(rows) == set(settings)
+    for name, written in rows.items():
+        default = settings[name].default
+        if default is not None:
+            assert written == str(
+                list(default) if isinstance(default, tuple) else default)
