@@ -73,22 +73,30 @@ def killed_again_and_again(function: Callable,
                            log: Path,
                            kills: int,
                            seed: int = 0,
-                           longest: float = 2.) -> Iterator[bool]:
-    """Start a function, kill it at a random moment, and so on.
+                           longest: float = 2.,
+                           anew: Callable = lambda: None) -> Iterator[bool]:
+    """Start a function, kill it at a random moment, and so on, so many times.
+
+    Args:
+        anew (Callable): Called where it came to its end before.
 
     Yields:
         bool: After each, whether it was killed; at last that it was not: it
         has come to its end.
     """
     draw = random.Random(seed)
-    for _ in range(kills):
+    while True:
         child = Child(function, log)
-        code = child.wait(draw.uniform(0, longest))
+        code = child.wait(draw.uniform(0, longest) if kills else 600)
         if code is None:
             child.kill()
             child.wait()
         elif code:
             raise AssertionError(log.read_text()[-3000:])
         yield code is None
-    assert Child(function, log).wait() == 0, log.read_text()[-3000:]
-    yield False
+        if code is None:
+            kills -= 1
+        elif not kills:
+            return
+        else:
+            anew()

@@ -64,16 +64,23 @@ def test_training(tmp_path, whole, keep):
         train(config(folder, keep, resume=True))
 
     for was_killed in killed_again_and_again(
-            go_on, tmp_path / 'log', KILLS, seed=keep, longest=4):
+            go_on,
+            tmp_path / 'log',
+            KILLS,
+            seed=keep,
+            longest=4,
+            anew=lambda: shutil.rmtree(folder)):
         assert epoch_of(folder) >= reached
-        reached = epoch_of(folder)
-        killed += was_killed
+        if was_killed:
+            reached, killed = epoch_of(folder), killed + 1
+            continue
+        reached = 0
+        assert len(list(folder.glob('epoch_*.pth'))) <= keep + 1
+        assert not list(folder.glob('*.partial'))
+        for name in ('epoch_4.pth', 'child.pth'):
+            assert same(*(read(path / name)['state_dict']
+                          for path in (folder, whole)))
     print(f'{killed} kills of a training that keeps {keep}')
-    assert len(list(folder.glob('epoch_*.pth'))) <= keep + 1
-    assert not list(folder.glob('*.partial'))
-    for name in ('epoch_4.pth', 'child.pth'):
-        assert same(*(read(path / name)['state_dict']
-                      for path in (folder, whole)))
 
 
 def test_exporting(tmp_path, whole):
@@ -114,7 +121,8 @@ def test_converting(tmp_path):
                 ]),
                 tmp_path / 'log',
                 kills,
-                longest=0.4):
+                longest=0.4,
+                anew=lambda out=out: shutil.rmtree(tmp_path / out)):
             killed += was_killed
             if file.exists():
                 assert len(json.loads(file.read_text())['volumes']) == 4
