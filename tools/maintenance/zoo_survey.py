@@ -121,9 +121,8 @@ def _size(name: str) -> tuple:
 
 def survey(zoo: str, configs: list) -> dict:
     """What a family can do: role -> sites, methods or why not."""
-    cfg, config = smallest(zoo, configs)
+    cfg, config, channels = smallest(zoo, configs)
     changed = CHANGED.get(config, {})
-    channels = image_channels(build_network(cfg))
     result = dict(config=config +
                   ''.join(f' ({part}.{key}={value!r})'
                           for part, settings in changed.items()
@@ -148,20 +147,20 @@ def survey(zoo: str, configs: list) -> dict:
 
 
 def smallest(zoo: str, configs: list) -> tuple:
-    """Of a family's configurations the first that can be built; where none
-    can, the first of all."""
+    """Of a family's configurations the first that can be built, and its
+    channels; where none can, the first of all: of a parent whose head cannot
+    be built features may still be had."""
     first = None
     for config in configs:
         cfg = load_config(root_of(zoo) / config)
         cfg.setdefault('default_scope', zoo)
         without_files(cfg.model)
         cfg.merge_from_dict(dict(model=CHANGED.get(config, {})))
-        first = first or (cfg, config)
+        first = first or (cfg, config, 3)
         try:
-            build_network(cfg)
+            return cfg, config, image_channels(build_network(cfg))
         except Exception:
             continue
-        return cfg, config
     return first
 
 
