@@ -30,7 +30,7 @@ def setup_of(runner) -> Dict[str, Any]:
         optimizer='several' if several else _optimizer(optimizer),
         precision='several' if several else _precision(optimizer),
         schedule=_schedule(runner),
-        device=_device(),
+        device=device_name(),
         processor=_processor(),
         processes=get_world_size(),
         threads=torch.get_num_threads(),
@@ -108,7 +108,8 @@ def _schedule(runner) -> str:
     return ', '.join(type(s).__name__ for s in schedulers or ()) or 'constant'
 
 
-def _device() -> str:
+def device_name() -> str:
+    """A GPU's model, or ``'CPU'``."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return 'CPU'

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from mmhkt.comparison.plan import Plan, make_plan
 from mmhkt.hooks.record_hook import peak_memory
+from mmhkt.hooks.setup import device_name
 from mmhkt.methods import Alone
 from mmhkt.models import Inheritance, Parent
 from mmhkt.registry import RUNNERS
@@ -307,12 +308,6 @@ def _trace(step: Callable[[int], Any], path: str) -> None:
         for i in range(TRACED):
             step(i)
     profiler.export_chrome_trace(path)
-
-
-def device_name() -> str:
-    if get_device() == 'cuda':
-        return torch.cuda.get_device_name()
-    return 'cpu'
 
 
 CAPTIONS = dict(
