@@ -5,6 +5,7 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.dist import get_rank
 from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
 from mmpretrain.datasets.transforms import PackInputs
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -120,13 +121,8 @@ class BatchedLoader(DataLoader):
                                     number)
             for transform in self._random:
                 images = transform(images, draw)
-        samples = [self._samples[i] for i in indices]
-        if len(set(indices)) < len(indices):
-            # Each is to be written to, so that none may stand there twice.
-            samples = [sample.clone() for sample in samples]
-        for sample in samples:
-            if 'gt_score' in sample and not self._scored:
-                del sample.gt_score  # what mixup made of it the last time
+        # Models write to them, mmpretrain's to the labels: each time anew.
+        samples = [_fresh(self._samples[i]) for i in indices]
         return dict(inputs=images, data_samples=samples)
 
     def _lay_out(self) -> None:
@@ -141,7 +137,6 @@ class BatchedLoader(DataLoader):
         self._images = _stacked([p['inputs'] for p in packed],
                                 bool(self._random)).to(self.device)
         self._samples = [p['data_samples'] for p in packed]
-        self._scored = 'gt_score' in self._samples[0]
         if self._random:
             self._try_out()
         self._pipeline = self.dataset.pipeline
@@ -159,6 +154,16 @@ class BatchedLoader(DataLoader):
             images = transform(images, generator_of(0))
         for sample in self._samples:
             sample.set_metainfo(dict(img_shape=tuple(images.shape[2:])))
+
+
+def _fresh(sample: BaseDataElement) -> BaseDataElement:
+    """A copy with the same tensors, whose fields can be set."""
+    copied = type(sample).__new__(type(sample))
+    vars(copied).update({
+        name: set(value) if isinstance(value, set) else value
+        for name, value in vars(sample).items()
+    })
+    return copied
 
 
 def _parts(dataset) -> tuple:

@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
+from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.registry import TRANSFORMS
 from torch.utils.data import DataLoader, RandomSampler
 
@@ -141,6 +142,21 @@ def test_what_mixup_makes_of_labels_is_not_kept():
             for sample in batch['data_samples']:
                 assert 'gt_score' not in sample
                 sample.set_gt_score(torch.full((10, ), 0.1))
+
+
+def test_what_a_model_writes_to_a_sample_is_not_kept():
+    """mmpretrain's sets labels that are views of a whole batch's, of which
+    one would be kept for each image."""
+    found = loader()
+    preprocessor = ClsDataPreprocessor()
+    for batch in found:
+        given = preprocessor(batch, True)['data_samples']
+        assert given[0].gt_label.untyped_storage().nbytes() > 8
+        given[0].set_pred_score(torch.rand(10))
+    for batch in found:
+        for sample in batch['data_samples']:
+            assert sample.gt_label.untyped_storage().nbytes() == 8
+            assert 'pred_score' not in sample
 
 
 def test_an_image_twice_in_a_batch_has_two_samples():
