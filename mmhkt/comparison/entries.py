@@ -170,11 +170,11 @@ def kinds(method) -> List[str]:
     ]
 
 
-def _method(given):
+def _method(given, several: bool = True):
     if isinstance(given, str):
         return dict(type=given)
-    if isinstance(given, (list, tuple)) and given:
-        return [_method(one) for one in given]
+    if several and isinstance(given, (list, tuple)) and given:
+        return [_method(one, several=False) for one in given]
     if isinstance(given, dict) and 'type' in given:
         return dict(given)
     raise ConfigError(f'comparison: {given!r} is no method; write it as '

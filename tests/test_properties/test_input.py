@@ -197,6 +197,8 @@ def test_sites(sites):
 
 
 @given(st.dictionaries(WORDS, ANYTHING, max_size=3) | ANYTHING)
+@example({'': [['']]})
+@example([[['mmhkt.KD']]])
 def test_methods_of_a_comparison(methods):
     cfg = Config(dict(runner_type='mmhkt.InheritanceRunner'))
     used_or_refused(entries_of_methods, methods, cfg)
