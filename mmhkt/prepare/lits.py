@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mmhkt.utils.files import write_text
+from mmhkt.utils.files import some_of, write_text
 from . import PrepareError
 
 try:
@@ -58,7 +58,9 @@ def run(args: Namespace) -> None:
     pairs = find(args.source)
     if not pairs:
         raise PrepareError('there is no volume-N.nii or .nii.gz in '
-                           f'{args.source}')
+                           f'{args.source}, as LiTS has them beside their '
+                           'segmentation-N; there is '
+                           f'{some_of(args.source)}')
     file = args.out / 'manifest.json'
     # Whatever interrupts this, no manifest tells of slices that are others.
     if not all(

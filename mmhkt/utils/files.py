@@ -4,7 +4,7 @@ import os
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, List, Optional, Union
 
 from .settings import check
 
@@ -124,3 +124,20 @@ def _read_json(path: Path, fields: Optional[Callable], *_: int) -> Any:
         raise Damaged(f'"{path}" is damaged: {why}. Remove it, and start what '
                       'has written it again.') from None
     return content
+
+
+def some_of(folder: Union[str, Path], count: int = 4) -> str:
+    """What a folder holds, in words: the first files below it, and how many
+    more."""
+    found: List[str] = []
+    total = 0
+    for where, folders, names in os.walk(folder):
+        folders.sort()
+        below = os.path.relpath(where, folder)
+        total += len(names)
+        found += [
+            os.path.normpath(os.path.join(below, name))
+            for name in sorted(names)[:count - len(found)]
+        ]
+    more = f' and {total - len(found)} more' * (total > len(found))
+    return f'{", ".join(found)}{more}' if found else 'no file'

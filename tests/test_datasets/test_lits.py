@@ -282,7 +282,15 @@ def test_one_number_twice(tmp_path):
 
 
 def test_nothing_to_convert(tmp_path):
-    with pytest.raises(SystemExit, match='no volume-N.nii or'):
+    with pytest.raises(SystemExit, match='no volume-N.nii or.*is no file'):
+        convert(tmp_path, tmp_path / 'out')
+    # As the Medical Segmentation Decathlon has them.
+    for name in ('labelsTr/liver_0.nii.gz', 'imagesTr/liver_0.nii.gz'):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(
+            SystemExit,
+            match='there is imagesTr/liver_0.nii.gz, labelsTr/liver_0.nii.gz'):
         convert(tmp_path, tmp_path / 'out')
 
 

@@ -11,11 +11,20 @@ from torchvision import datasets
 
 from mmhkt.registry import DATASETS
 from mmhkt.utils import nearest, one_of
+from mmhkt.utils.files import some_of
 from .pair import make_pair
 
 # By how much the numbers in the names of the two frames differ: each frame
 # has one, or both have that of their pair or sequence.
 STEPS = dict(FlyingChairs=0, FlyingThings3D=1, HD1K=0, KittiFlow=0, Sintel=1)
+# Below data_root, for training.
+LAYOUTS = dict(
+    FlyingChairs='FlyingChairs/data/00001_{img1.ppm,img2.ppm,flow.flo}, '
+    'FlyingChairs/FlyingChairs_train_val.txt',
+    FlyingThings3D='FlyingThings3D/{frames_cleanpass,optical_flow}/TRAIN',
+    HD1K='hd1k/hd1k_input/image_2, hd1k/hd1k_flow_gt/flow_occ',
+    KittiFlow='KittiFlow/training/{image_2,flow_occ}',
+    Sintel='Sintel/training/{clean,final,flow}/SCENE')
 
 
 @DATASETS.register_module()
@@ -116,8 +125,9 @@ class TorchvisionFlow(BaseDataset):
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f'{self.name} is not whole in the folder '
-                f'"{os.path.abspath(self.data_root)}" (data_root): {error}'
-            ) from error
+                f'"{os.path.abspath(self.data_root)}" (data_root): {error}; '
+                f'wanted are {LAYOUTS[self.name]}, and there is '
+                f'{some_of(self.data_root)}') from error
 
     def _check_chairs(self) -> None:
         # torchvision takes the i-th line for the i-th file.

@@ -249,6 +249,19 @@ class TestErrors:
                 match=f'{name} is not whole in the folder "{tmp_path}"'):
             TorchvisionFlow(name, data_root=str(tmp_path))
 
+    def test_in_another_layout(self, tmp_path):
+        """As where data_root is the data set's own folder."""
+        for number in range(6):
+            path = tmp_path / f'training/clean/alley_1/frame_{number}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        with pytest.raises(
+                FileNotFoundError,
+                match='wanted are Sintel/training/{clean,final,flow}/SCENE, '
+                'and there is training/clean/alley_1/frame_0.png, .* and 2 '
+                'more'):
+            TorchvisionFlow('Sintel', data_root=str(tmp_path))
+
     def test_unknown(self, chairs):
         with pytest.raises(ValueError, match='"Kitti" is unknown.*KittiFlow'):
             TorchvisionFlow('Kitti')
