@@ -17,8 +17,9 @@ the smallest configuration that can be built is tried as the parent of a
 ResNet-18 and as the child of a ResNet-50 (PSPNet in segmentation; what was
 changed in it stands beside it): sites are found, and a training step has
 finite gradients, with HKT's default and one method each that compares logits
-(KD), stages (FitNet) and pooled features (RKD). Weights and images are random: this says what runs, not what helps. "4 of 5" are the sites of HKT
-beside the stages of the family's network; "blocks" are a plain transformer's.
+(KD), stages (FitNet) and pooled features (RKD). Weights and images are random:
+this says what runs, not what helps. "4 of 5" are the sites of HKT beside the
+stages of the family's network; "blocks" are a plain transformer's.
 
 `make coverage` tries all again and writes this page (an hour on one core);
 what it found is in [coverage.json](coverage.json).
