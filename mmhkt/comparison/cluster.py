@@ -6,8 +6,11 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-import submitit
-from submitit.helpers import Checkpointable
+# Imported, submitit configures its log, by which Python closes the log files
+# of whatever ran in this process.
+os.environ.setdefault('SUBMITIT_LOG_LEVEL', 'NOCONFIG')
+import submitit  # isort: skip
+from submitit.helpers import Checkpointable  # isort: skip
 
 from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError
