@@ -91,6 +91,7 @@ def killed_again_and_again(function: Callable,
         if code is None:
             child.kill()
             child.wait()
+            assert kills, 'it hangs: ' + log.read_text()[-3000:]
         elif code:
             raise AssertionError(log.read_text()[-3000:])
         yield code is None

@@ -102,9 +102,6 @@ def observe(children: Dict[str, nn.Module],
             first = found.images
             found.images += len(data['data_samples'])
             held_out = torch.arange(first, found.images) % 2 == 1
-            # Both frames of a pair, one batch of them after the other.
-            held_out = held_out.repeat(
-                len(features[PARENT][0]) // len(held_out))
             for name in children:
                 cka[name].update(features[name], features[PARENT])
                 pairs = [
@@ -117,7 +114,8 @@ def observe(children: Dict[str, nn.Module],
                         for q, z in pairs
                     ]
                 for one, (q, z) in zip(maps[name], pairs):
-                    one.update(q, z, held_out)
+                    # Both frames of a pair, a batch of them after the other.
+                    one.update(q, z, held_out.repeat(len(q) // len(held_out)))
             labels += [
                 int(s.gt_label) for s in data['data_samples']
                 if 'gt_label' in s and s.gt_label.numel() == 1

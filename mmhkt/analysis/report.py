@@ -75,7 +75,9 @@ def sentences(summary: dict) -> List[str]:
             f'{_percent(parent[part])} of the {part} ones'
             for part in ('won', 'lost') if parent[part] is not None
         ]
-        lines.append(f'The parent is {right} on ' + ', on '.join(shares) + '.')
+        *first, last = shares
+        where = ' and on '.join(filter(None, [', on '.join(first), last]))
+        lines.append(f'The parent is {right} on {where}.')
     gains = [pair for pair in largest_changes(summary, best) if pair[1] > 0]
     if gains:
         lines.append('Most is gained, by ' + summary['parts'] + ': ' +

@@ -6,12 +6,6 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-# Imported, submitit configures its log, by which Python closes the log files
-# of whatever ran in this process.
-os.environ.setdefault('SUBMITIT_LOG_LEVEL', 'NOCONFIG')
-import submitit  # isort: skip
-from submitit.helpers import Checkpointable  # isort: skip
-
 from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError
 from mmhkt.utils.files import write_text
@@ -19,6 +13,17 @@ from .costs import CostsError, measure_costs
 from .launch import Launcher
 from .plan import Plan, Run
 from .records import FAILURE, is_finished
+
+# Imported, submitit configures its log, by which Python closes the log files
+# of whatever ran in this process.
+_level = os.environ.get('SUBMITIT_LOG_LEVEL')
+os.environ['SUBMITIT_LOG_LEVEL'] = 'NOCONFIG'
+import submitit  # isort: skip # noqa: E402
+from submitit.helpers import Checkpointable  # isort: skip # noqa: E402
+
+del os.environ['SUBMITIT_LOG_LEVEL']
+if _level is not None:
+    os.environ['SUBMITIT_LOG_LEVEL'] = _level
 
 TICK = 1.0  # seconds
 JOB = 'job.txt'  # in the folder of a run: the number of its job

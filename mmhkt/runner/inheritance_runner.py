@@ -4,12 +4,13 @@ import os
 import os.path as osp
 import re
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Sized, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 import torch
 import torch.distributed as dist
+from mmengine.dataset import InfiniteSampler
 from mmengine.device import get_device
-from mmengine.dist import is_distributed, master_only
+from mmengine.dist import get_world_size, is_distributed, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import (MMDistributedDataParallel, convert_sync_batchnorm,
@@ -19,6 +20,7 @@ from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop,
                              Runner)
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmhkt.datasets import BatchedLoader, SampleLoader
 from mmhkt.hooks import SafeCheckpointHook
@@ -285,10 +287,7 @@ class InheritanceRunner(Runner):
             loader = {k: v for k, v in loader.items() if k not in FOR_WORKERS}
         built = self.build_dataloader(
             loader, seed=self.seed, diff_rank_seed=diff_rank_seed)
-        if isinstance(built.dataset, Sized) and not len(built):
-            raise ConfigError(
-                f'{name} gives no batch: {len(built.dataset)} sample(s), '
-                f'batch_size {built.batch_size}, drop_last {built.drop_last}')
+        _check_batches(name, built)
         given = dict(
             # Without a common seed of all ranks there is none to repeat.
             seed=None if diff_rank_seed else seed,
@@ -545,3 +544,20 @@ def _check_resumable(checkpoint: dict, filename: str, schedules: bool) -> None:
             f'{", ".join(missing)}. (What is kept as the best, or exported, '
             'holds weights alone.) Resume the last checkpoint of that run, or '
             'give this one as load_from, to start from its weights.')
+
+
+def _check_batches(name: str, loader: DataLoader) -> None:
+    """Of validation only that there are samples: of a few some processes may
+    have none."""
+    try:
+        count = len(loader.dataset)
+        endless = isinstance(loader.sampler, InfiniteSampler)
+        if name == 'train_dataloader' and not endless:
+            count = len(loader)
+    except TypeError:  # what has no length is not asked for it
+        return
+    if not count:
+        raise ConfigError(
+            f'{name} gives no batch: {len(loader.dataset)} sample(s) for '
+            f'{get_world_size()} process(es), batch_size {loader.batch_size}, '
+            f'drop_last {loader.drop_last}')

@@ -127,17 +127,16 @@ def _read_json(path: Path, fields: Optional[Callable], *_: int) -> Any:
 
 
 def some_of(folder: Union[str, Path], count: int = 4) -> str:
-    """What a folder holds, in words: the first files below it, and how many
-    more."""
+    """What a folder holds, in words: the first files below it. No further is
+    it gone through, since it may be anybody's."""
     found: List[str] = []
-    total = 0
     for where, folders, names in os.walk(folder):
         folders.sort()
         below = os.path.relpath(where, folder)
-        total += len(names)
         found += [
             os.path.normpath(os.path.join(below, name))
-            for name in sorted(names)[:count - len(found)]
+            for name in sorted(names)
         ]
-    more = f' and {total - len(found)} more' * (total > len(found))
-    return f'{", ".join(found)}{more}' if found else 'no file'
+        if len(found) > count:
+            return ', '.join(found[:count]) + ' and more'
+    return ', '.join(found) or 'no file'

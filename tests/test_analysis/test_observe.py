@@ -15,7 +15,7 @@ from seg_helpers import tiny_config
 from test_comparison.test_report import Outline
 from torch import nn
 
-from mmhkt.analysis import attributions
+from mmhkt.analysis import ExplainedVariance, attributions
 from mmhkt.analysis.attribution import where_they_look
 from mmhkt.analysis.command import look, pictures
 from mmhkt.analysis.given import Given, given_comparison
@@ -241,11 +241,20 @@ def test_segmentation_by_class(tmp_path):
     json.dumps(summary, allow_nan=False)
 
 
-def test_flow_by_speed(tmp_path):
+def test_flow_by_speed(tmp_path, monkeypatch):
     given = untrained(flow_config(tmp_path, 'mmhkt.HKT'), tmp_path)
+    held_out, update = [], ExplainedVariance.update
+    monkeypatch.setattr(
+        ExplainedVariance, 'update', lambda self, q, z, held:
+        (held_out.append(held.tolist()), update(self, q, z, held)))
     seen = look(given)
+    # Both frames of a pair are fitted on, or neither.
+    assert [False, True] * 2 in held_out and [False] * 2 in held_out
+    assert [False, True] not in held_out
     summary = summarise(seen.found, seen.classes, given)
     assert (summary['metric'], summary['unit']) == ('EPE', 'px')
+    # Pairs, not frames.
+    assert seen.found.images == len(seen.dataset)
     assert not summary['higher']
     network = seen.children['child']
     errors, speeds = [], []

@@ -93,7 +93,7 @@ def test_exporting(tmp_path, whole):
 
     killed = 0
     for was_killed in killed_again_and_again(
-            go, tmp_path / 'log', KILLS, longest=0.3):
+            go, tmp_path / 'log', KILLS, longest=0.3, anew=out.unlink):
         killed += was_killed
         if out.exists():
             assert same(
@@ -176,9 +176,10 @@ def test_comparing(tmp_path, keep):
         child = Child(lambda: go('cut'), log)
         code = child.wait(draw.uniform(0, 12) if killed < KILLS else 600)
         if code is None:
-            killed += 1
             child.kill()
             child.wait()
+            assert killed < KILLS, 'it hangs: ' + log.read_text()[-3000:]
+            killed += 1
             if draw.random() < 0.7:
                 for process in writing_to(tmp_path / 'cut'):
                     with suppress(ProcessLookupError):

@@ -10,6 +10,7 @@ from helpers import REPO, digits_config, dump, read, run, same, tool
 from mmengine.registry import MODELS, init_default_scope
 
 from mmhkt.registry import RUNNERS
+from mmhkt.utils.config import ConfigError
 
 
 def test_testing_builds_the_plain_child_alone(tmp_path):
@@ -93,6 +94,24 @@ def test_standard_features(tmp_path, options):
                 **options
             })
         assert run(again).epoch == 3
+
+
+def test_data_without_a_batch_are_refused_by_name(tmp_path):
+    few = {
+        'train_dataloader.batch_size': 2000,
+        'train_dataloader.drop_last': True
+    }
+    text = 'train_dataloader gives no batch: .* batch_size 2000, drop_last T'
+    with pytest.raises(ConfigError, match=text):
+        run(digits_config(tmp_path, 'mmhkt.Alone', **few))
+    # Of an endless sampler there is always one more.
+    cfg = digits_config(tmp_path, 'mmhkt.Alone', **few)
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler')
+    cfg.train_cfg = dict(by_epoch=False, max_iters=1, val_interval=10)
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=1)
+    cfg.param_scheduler = None
+    assert run(cfg).iter == 1
 
 
 def test_paramwise_groups_are_divided_and_resumed(tmp_path):

@@ -158,9 +158,10 @@ def smallest(zoo: str, configs: list) -> tuple:
         cfg.merge_from_dict(dict(model=CHANGED.get(config, {})))
         first = first or (cfg, config, 3)
         try:
-            return cfg, config, image_channels(build_network(cfg))
+            network = build_network(cfg)
         except Exception:
             continue
+        return cfg, config, image_channels(network)
     return first
 
 

@@ -36,8 +36,8 @@ class BatchedLoader(DataLoader):
     in the epoch; see :class:`mmhkt.datasets.SampleLoader`. Its batches are
     others than those of that loader.
 
-    Data samples belong to the loader: one a sample, handed out again each
-    time the sample is drawn.
+    Each batch has data samples of its own, whose fields can be set; their
+    tensors are the kept ones.
 
     Examples:
         >>> from mmengine.runner import Runner

@@ -21,7 +21,8 @@ STEPS = dict(FlyingChairs=0, FlyingThings3D=1, HD1K=0, KittiFlow=0, Sintel=1)
 LAYOUTS = dict(
     FlyingChairs='FlyingChairs/data/00001_{img1.ppm,img2.ppm,flow.flo}, '
     'FlyingChairs/FlyingChairs_train_val.txt',
-    FlyingThings3D='FlyingThings3D/{frames_cleanpass,optical_flow}/TRAIN',
+    FlyingThings3D='FlyingThings3D/{frames_cleanpass,frames_finalpass,'
+    'optical_flow}/TRAIN',
     HD1K='hd1k/hd1k_input/image_2, hd1k/hd1k_flow_gt/flow_occ',
     KittiFlow='KittiFlow/training/{image_2,flow_occ}',
     Sintel='Sintel/training/{clean,final,flow}/SCENE')
@@ -126,8 +127,8 @@ class TorchvisionFlow(BaseDataset):
             raise FileNotFoundError(
                 f'{self.name} is not whole in the folder '
                 f'"{os.path.abspath(self.data_root)}" (data_root): {error}; '
-                f'wanted are {LAYOUTS[self.name]}, and there is '
-                f'{some_of(self.data_root)}') from error
+                f'wanted, for training, are {LAYOUTS[self.name]}, and there '
+                f'is {some_of(self.data_root)}') from error
 
     def _check_chairs(self) -> None:
         # torchvision takes the i-th line for the i-th file.
