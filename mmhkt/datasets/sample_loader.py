@@ -120,11 +120,12 @@ class SampleLoader(DataLoader):
         return twin(self, DataLoader, **changes)._get_iterator()
 
 
-def twin(loader: DataLoader, cls: type, **changes) -> DataLoader:
-    """A loader with all that another has, whatever torch's version."""
+def twin(one: Any, cls: type, **changes) -> Any:
+    """An object of a class with all that another has but for the changes: a
+    loader, whatever torch's version, or a data sample."""
     # Without __init__, whose arguments exclude each other.
     twin = cls.__new__(cls)
-    vars(twin).update(vars(loader), **changes)
+    vars(twin).update(vars(one), **changes)
     return twin
 
 

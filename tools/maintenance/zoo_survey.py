@@ -327,7 +327,7 @@ def main(argv=None) -> None:
             if not args.again and f'{folder}: {kind}' in rows:
                 continue
             result = in_a_process(zoo, configs, args.seconds)
-            rows[f'{folder}: {kind}'] = dict(dict(config=configs[0]), **result)
+            rows[f'{folder}: {kind}'] = {'config': configs[0], **result}
             path.write_text(json.dumps(table, indent=1) + '\n')
             print(
                 rows[f'{folder}: {kind}']['config'],

@@ -158,12 +158,11 @@ class BatchedLoader(DataLoader):
 
 def _fresh(sample: BaseDataElement) -> BaseDataElement:
     """A copy with the same tensors, whose fields can be set."""
-    copied = type(sample).__new__(type(sample))
-    vars(copied).update({
-        name: set(value) if isinstance(value, set) else value
-        for name, value in vars(sample).items()
-    })
-    return copied
+    return twin(
+        sample,
+        type(sample),
+        _data_fields=set(sample._data_fields),
+        _metainfo_fields=set(sample._metainfo_fields))
 
 
 def _parts(dataset) -> tuple:
