@@ -153,6 +153,7 @@ if __name__ == '__main__':
             'captum>=0.8',
             'jinja2',
             'pydantic>=2.5',  # checks settings against signatures
+            'xxhash>=3',  # checksums of kept features
         ],
         extras_require=EXTRAS,
         cmdclass={'build_py': BuildWithMim},

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from .feature_rows import FeatureRows, Layout, Outputs
+from .feature_rows import NOTE, FeatureRows, Layout, Outputs
 
 # Values that are hashed at once.
 CHUNK = 2**22
@@ -173,7 +173,7 @@ class FeatureCache:
         amp = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(
             kind)
         about = (kind, images.dtype, tuple(images.shape[1:]), amp,
-                 torch.__version__, name)
+                 torch.__version__, name, str(NOTE))
         if about not in self._rows:
             digest = hashlib.sha256(str(about).encode()).hexdigest()
             folder = self.folder / f'{name or "whole"}.{digest[:12]}'

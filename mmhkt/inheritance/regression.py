@@ -102,8 +102,8 @@ class Regression(nn.Module):
         with torch.no_grad():
             own, target = columns.detach(), self._columns(z.float(), last)
             power = _power(target)
-            batch = self._batch(target, power, _products(own, own),
-                                _products(own, target))
+            products = _products(own, own), _products(target, own).T
+            batch = self._batch(target, power, *products)
             first = self.rows == 0
             square = torch.where(first, batch[0], self.square)
             cross = torch.where(first, batch[1], self.cross)
@@ -117,8 +117,10 @@ class Regression(nn.Module):
                 _times(_inverse(gram, self.RIDGE), made), q, last)
         if error:
             # Half of the gradient: G q - b.
-            half = _times(gram, own) - made
-            squares = (own * (half - made)).sum() + power
+            half = _times(gram, own, made)
+            # The sums over positions are those of the batch's products.
+            squares = ((gram * products[0]).sum() - 2 *
+                       (weight * products[1]).sum() + power)
             squares = _squares(columns, half, squares)
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
@@ -150,7 +152,7 @@ class Regression(nn.Module):
     def _batch(self, z: Tensor, power: Tensor, *products) -> List[Tensor]:
         """Its products, power and number of rows, over all processes."""
         rows = power.new_full((), z.numel() // self.target)
-        batch = [*products, power.clone(), rows]
+        batch = [part.clone() for part in (*products, power)] + [rows]
         all_reduce_params(batch)
         return batch
 
@@ -158,8 +160,7 @@ class Regression(nn.Module):
     def _learn(self, batch: List[Tensor]) -> None:
         finite = sum(part.sum() for part in batch).isfinite()
         for mean, part in zip(self.buffers(), batch):
-            new = mean.lerp(part, self.MOMENTUM)
-            mean.copy_(torch.where(finite, new, mean))
+            mean.lerp_(torch.where(finite, part, mean), self.MOMENTUM)
 
     def _relative(self, squares: Tensor) -> Tensor:
         power = self.power / self.rows.clamp(min=self.LEAST_POWER)
@@ -186,11 +187,19 @@ def _products(one: Tensor, other: Tensor) -> Tensor:
     return torch.addbmm(zero, one, other.mT, beta=0)
 
 
-def _times(weight: Tensor, columns: Tensor) -> Tensor:
-    """Their product, laid out in memory as the columns are."""
-    if columns.is_contiguous():
-        return weight @ columns
-    return (columns.mT @ weight.mT).mT
+def _times(weight: Tensor,
+           columns: Tensor,
+           less: Optional[Tensor] = None) -> Tensor:
+    """Their product, laid out in memory as the columns are, less another
+    such."""
+    weight = weight.expand(len(columns), -1, -1)
+    rows = not columns.is_contiguous()
+    pair = (columns.mT, weight.mT) if rows else (weight, columns)
+    if less is None:
+        made = torch.bmm(*pair)
+    else:
+        made = torch.baddbmm(less.mT if rows else less, *pair, beta=-1)
+    return made.mT if rows else made
 
 
 def _inverse(square: Tensor, ridge: float) -> Tensor:
