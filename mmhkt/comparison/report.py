@@ -11,12 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmhkt.utils.files import json_text, write_text
+from mmhkt.utils.garbage import uncollected
 from .examples import data_uri
 from .plots import draw
 from .statistics import add_statistics
 from .view import VERDICTS, View, differences_by_seed
 
 
+@uncollected()
 def write_report(summary: dict, folder: Path) -> List[Path]:
     """Write a comparison for programs, spreadsheets, READMEs and browsers.
 

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional
 
 from mmhkt.utils import nearest
 from mmhkt.utils.config import ConfigError, plain
+from mmhkt.utils.garbage import uncollected
 from .examples import collect_examples
 from .fairness import ComparisonError, check_fair, check_one_parent
 from .metrics import higher_is_better
@@ -15,6 +16,7 @@ from .records import curve_of, error_of, read_record, state_of
 from .test_set import add_test_set
 
 
+@uncollected()
 def summarise(plan: Plan, command: str, jobs: int,
               costs: Optional[dict]) -> dict:
     """What a report is made of.
