@@ -22,6 +22,7 @@ from mmhkt.models import (ImageFormat, Inheritance, Parent, PlainClassifier,
                           build_network)
 from mmhkt.models.build import as_network, from_zoo, is_zoo_name
 from mmhkt.models.image_format import normalisation_of
+from mmhkt.models.pairing import pairing
 from mmhkt.runner.inheritance_runner import build_methods
 from mmhkt.utils.config import load_config
 from mmhkt.utils.settings import (Count, Name, NotNegative, Positive,
@@ -152,7 +153,7 @@ class InheritedLoss(nn.Module):
     def pairing(self) -> str:
         """The sites: shapes, adapters and costs, as a table to print."""
         console = Console(width=120, file=StringIO())
-        console.print(self.inheritance.pairing())
+        console.print(pairing(self.inheritance))
         return console.file.getvalue()  # type: ignore[attr-defined]
 
     def __enter__(self) -> 'InheritedLoss':

@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from rich.console import Console
 
 from mmhkt.models import Parent
+from mmhkt.models.pairing import pairing
 from mmhkt.registry import HOOKS
 from mmhkt.utils import private_randomness
 from .common import hereditary
@@ -32,7 +33,7 @@ class ExtractionHook(Hook):
         model = hereditary(runner)
         if model is None or model.parent is None:
             return
-        runner.logger.info('\n' + render(model.pairing()))
+        runner.logger.info('\n' + render(pairing(model)))
         for half in model.halves:
             runner.logger.warning(half)
         trainable = [

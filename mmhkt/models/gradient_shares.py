@@ -1,8 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 import torch
 from torch import Tensor
+
+from mmhkt.inheritance import Extraction
+from mmhkt.methods import Method
 
 
 def gradient_shares(terms: Dict[str, Tensor],
@@ -51,4 +54,40 @@ def gradient_shares(terms: Dict[str, Tensor],
         for term, square in of_terms.items():
             if total > 0:
                 shares[f'{term}.{site}'] = float(square)**.5 / total
+    return shares
+
+
+def shares_of(losses: Dict[str, Tensor], methods: Sequence[Method],
+              child: Extraction) -> Dict[str, float]:
+    """What each term pulls at the sites of each method.
+
+    Args:
+        losses (dict[str, Tensor]): As :meth:`Inheritance.loss` gives them.
+        methods (Sequence[Method]): Of them all.
+        child (Extraction): Of the pass that they are of.
+
+    Returns:
+        dict[str, float]: ``'<method>.share.<term>.<site>'`` -> share, see
+        :func:`gradient_shares`.
+    """
+    terms: Dict[str, Tensor] = {}
+    for name, value in losses.items():
+        if 'loss' not in name:
+            continue
+        # 'native.decode.loss_ce' and its like are one term; 'hkt.hint.loss'
+        # is the method's own.
+        owner, _, rest = name.partition('.')
+        term = owner if owner == 'native' else (
+            f'{owner}.{rest.partition(".")[0]}')
+        value = value if isinstance(value, Tensor) else sum(value)
+        terms[term] = terms.get(term, 0) + value.mean()
+    shares = {}
+    for method in methods:
+        found = gradient_shares(terms, {
+            site.child: child.everywhere(site.child)
+            for site in method.sites
+        })
+        for name, share in found.items():
+            name = name.removeprefix(f'{method.name}.')
+            shares[f'{method.name}.share.{name}'] = share
     return shares

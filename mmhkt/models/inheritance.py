@@ -4,16 +4,16 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModel
-from rich.table import Table
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mmhkt.inheritance import (EVERY_STAGE, Classes, Dissection, Extraction,
-                               Site, bound_gradients, find_sites, left_out,
+                               bound_gradients, find_sites,
                                watched_checkpoints)
 from mmhkt.methods import Method, Step
-from .gradient_shares import gradient_shares
+from .gradient_shares import shares_of
+from .pairing import count_stages
 from .parent import Parent
 from .tasks import Task, task_of
 from .watch import Watch
@@ -103,7 +103,9 @@ class Inheritance(BaseModel):
                     sites = find_sites(method.sites_wanted, child, parent)
                 if (isinstance(method.sites_wanted, str)
                         and method.sites_wanted in EVERY_STAGE):
-                    self._count(method, sites, child, parent)
+                    count, half = count_stages(method, sites, child, parent)
+                    self.counts.append(count)
+                    self.halves += [half] if half else []
             method.connect(sites, child, parent)
         if self.parent is not None:
             self.parent.prepare(image)
@@ -121,33 +123,6 @@ class Inheritance(BaseModel):
         if self.parent is not None:
             found.append(self.parent.extraction)
         return found
-
-    def _count(self, method: Method, sites: Sequence[Site], child: Extraction,
-               parent: Extraction) -> None:
-        """Say how many of the stages are paired; loudly, if the child has
-        more."""
-        missing = left_out((site.child for site in sites), child.trunk)
-        spare = left_out((site.parent for site in sites), parent.trunk)
-        count = len(child.trunk.stages) - len(missing)
-        if child.trunk.plain:
-            count = len(sites)
-        text = f'{method.name}: {count}'
-        if missing:
-            text += f' of {count + len(missing)}'
-        text += f' stage{"s"[:count != 1]} of the child'
-        if spare:
-            text += (f'; the parent\'s {", ".join(s.site for s in spare)} '
-                     'is not asked')
-        self.counts.append(text)
-        if missing:
-            lacking = ', '.join(f'"{s.site}" ({s.layout})' for s in missing)
-            self.halves.append(
-                f'{method.name} PAIRS {count} OF THE {count + len(missing)} '
-                f'STAGES of the child: the parent, which has '
-                f'{len(parent.trunk.stages)}, has none left for {lacking}. To '
-                "choose yourself type method.sites=[dict(child='"
-                f"{missing[0].site}', parent='{parent.trunk.stages[0].site}'),"
-                ' ...]; `mmhkt pair CONFIG --list` shows what can be typed.')
 
     @contextmanager
     def tapped(self) -> Iterator:
@@ -192,7 +167,7 @@ class Inheritance(BaseModel):
             if self.watch.on:
                 self._passed = self._sums(inputs)
             if self.measures_shares:
-                self.shares = self._shares(losses)
+                self.shares = shares_of(losses, self.methods, self._extraction)
             return losses
         finally:
             step.forget()
@@ -211,32 +186,6 @@ class Inheritance(BaseModel):
             name: feature.sum(dtype=torch.float32)
             for name, feature in features.items()
         }
-
-    def _shares(self, losses: Dict[str, Tensor]) -> Dict[str, float]:
-        """What each term pulls at the sites of each method, see
-        :func:`mmhkt.models.gradient_shares.gradient_shares`."""
-        terms: Dict[str, Tensor] = {}
-        for name, value in losses.items():
-            if 'loss' not in name:
-                continue
-            # 'native.decode.loss_ce' and its like are one term;
-            # 'hkt.hint.loss' is the method's own.
-            owner, _, rest = name.partition('.')
-            term = owner if owner == 'native' else (
-                f'{owner}.{rest.partition(".")[0]}')
-            value = value if isinstance(value, Tensor) else sum(value)
-            terms[term] = terms.get(term, 0) + value.mean()
-        shares = {}
-        for method in self.methods:
-            found = gradient_shares(
-                terms, {
-                    site.child: self._extraction.everywhere(site.child)
-                    for site in method.sites
-                })
-            for name, share in found.items():
-                name = name.removeprefix(f'{method.name}.')
-                shares[f'{method.name}.share.{name}'] = share
-        return shares
 
     def _loss(self, step: Step) -> Dict[str, Tensor]:
         losses = {}
@@ -299,40 +248,6 @@ class Inheritance(BaseModel):
     def transfer_state_dict(self) -> Dict[str, Tensor]:
         """Weights of what only training needs."""
         return self.methods.state_dict()
-
-    def pairing(self) -> Table:
-        """The sites of all methods: shapes, adapters and costs."""
-        table = Table(title='Pairing', caption_justify='left')
-        for column in ('method', 'child', 'shape', 'parent', 'shape',
-                       'adapter', 'extra parameters'):
-            table.add_column(column, no_wrap=column in ('child', 'parent'))
-        notes = [f'native loss x {self.methods[0].weights["native"]:g}']
-        sees_own = self.methods[0].weights['native'] > 0 or any(
-            method.sees == 'own' for method in self.methods)
-        for method in self.methods:
-            rows = method.describe()
-            for site, row in zip(method.sites, rows):
-                table.add_row(method.name, site.child,
-                              str(site.child_layout), site.parent,
-                              str(site.parent_layout), row['adapter'],
-                              f'{row["parameters"]:,}')
-            reruns = dict.fromkeys(row['reruns'] for row in rows)
-            if not sees_own:
-                # Its pass is the child's one.
-                reruns = ['nothing'] if rows else []
-            notes += [f'{method.name} runs once more: {r}' for r in reruns]
-            notes += method.notes()
-        notes += self.counts
-        extra = sum(p.numel() for p in self.transfer_parameters())
-        notes.append(f'learned in training only: {extra:,} parameters')
-        if self.parent is not None:
-            if self.parent.extraction.reordered:
-                notes.append("the parent's logits are read in the order of "
-                             "the child's classes, by their names")
-            notes.append("the parent's input is re-normalised: "
-                         f'{self.parent.renormalise.extra_repr()}')
-        table.caption = '\n'.join(notes)
-        return table
 
     def _apply(self, fn, *args, **kwargs):
         if self.parent is not None:

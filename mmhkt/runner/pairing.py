@@ -13,6 +13,7 @@ from rich.table import Table
 from mmhkt.inheritance import QUARTERS
 from mmhkt.models import Inheritance
 from mmhkt.models.image_format import image_channels
+from mmhkt.models.pairing import pairing
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 set_dataloader_defaults)
 from .inheritance_runner import InheritanceRunner
@@ -27,7 +28,7 @@ def run(args: Namespace) -> None:
         shown = listings(join(cfg, args.shape, methods=[]))
     else:
         joined = join(cfg, args.shape)
-        shown = [joined.pairing(), *joined.halves]
+        shown = [pairing(joined), *joined.halves]
     # Rather wrapped by a narrow terminal than cut off.
     console = Console(width=max(120, Console().width))
     for part in shown:

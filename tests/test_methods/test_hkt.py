@@ -6,6 +6,7 @@ from method_helpers import IMAGES, LABELS, RUNS, losses_of, ran, stages_model
 
 from mmhkt.inheritance import Regression
 from mmhkt.methods import HKT, Alone
+from mmhkt.models.pairing import pairing
 from mmhkt.registry import METHODS
 
 
@@ -77,7 +78,7 @@ def test_the_errors_teach_the_child():
     assert all(p.grad is None for p in model.parent.parameters())
     # The regressions are no business of the optimiser.
     assert not model.transfer_parameters()
-    assert 'learned in training only: 0 parameters' in model.pairing().caption
+    assert 'learned in training only: 0 parameters' in pairing(model).caption
 
 
 def test_the_first_regression_is_of_its_own_batch():
@@ -221,13 +222,13 @@ def test_without_a_mixture_the_hints_are_on_the_childs_own_features():
 
 def test_what_runs_once_more():
     model = stages_model(HKT())
-    assert 'hkt runs once more: nothing' in model.pairing().caption
+    assert 'hkt runs once more: nothing' in pairing(model).caption
     assert 'invert regression 6 to 4' in [
         row['adapter'] for row in model.methods[0].describe()
     ]
     model = stages_model(HKT(weights=dict(native=1)))
     assert 'hkt runs once more: child from backbone.stage0' in (
-        model.pairing().caption)
+        pairing(model).caption)
 
 
 def test_defaults():
@@ -311,7 +312,7 @@ def test_logits_by_hand():
 def test_logits_of_other_classes_are_left_out_aloud():
     model = stages_model(HKT(), classes=(5, 7))
     assert 'hkt.logits.loss' not in losses_of(model)
-    caption = model.pairing().caption
+    caption = pairing(model).caption
     assert 'hkt leaves the logits out: The parent has 7 classes' in caption
     # Typed, they are wanted.
     with pytest.raises(ValueError, match='The parent has 7 classes'):

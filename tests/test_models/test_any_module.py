@@ -11,6 +11,7 @@ from torch import nn
 
 from mmhkt.models import (FeatureNetwork, ImageFormat, Inheritance, Parent,
                           PlainClassifier, build_network)
+from mmhkt.models.pairing import pairing
 from mmhkt.models.plain_classifier import made as make
 from mmhkt.models.tasks import Task, task_of, tasks
 from mmhkt.registry import TASKS
@@ -300,7 +301,7 @@ def test_logits_are_read_in_the_order_of_the_childs_classes():
         build_methods(dict(type='mmhkt.KD')),
         images[:1],
         classes=['a', 'b', 'c', 'd'])
-    assert 'in the order of the child' in model.pairing().caption
+    assert 'in the order of the child' in pairing(model).caption
     with model.tapped(), parent.extraction.record():
         logits = parent.network(images)
     read = parent.extraction.feature(parent.extraction.logits_site)

@@ -14,6 +14,7 @@ from torch import nn
 from mmhkt.methods import (CC, HKT, KD, SP, Alone, FitNet, GatedHKT, LePoKet,
                            Method)
 from mmhkt.models import build_network
+from mmhkt.models.pairing import pairing
 
 METHOD = dict(type='mmhkt.LePoKet', sites='all')
 
@@ -276,7 +277,7 @@ def cells(table):
 
 def test_pairing():
     model = stages_model(HKT(), FitNet(sites='head'))
-    rows = cells(model.pairing())
+    rows = cells(pairing(model))
     assert rows[:3] == [
         ('hkt', f'backbone.stage{i}', f'4x{s}x{s}', f'backbone.stage{i}',
          f'6x{s}x{s}', 'invert regression 6 to 4', '0')
@@ -287,7 +288,7 @@ def test_pairing():
                                                    'neck', '6')
     count = sum(p.numel() for p in model.methods[1].parameters())
     assert extra == f'{count:,}' and count > 0
-    notes = model.pairing().caption.split('\n')
+    notes = pairing(model).caption.split('\n')
     assert notes[0] == 'native loss x 0'
     assert f'learned in training only: {count} parameters' in notes
     assert notes[-1].startswith("the parent's input is re-normalised: ")
@@ -300,7 +301,7 @@ def test_pairing_says_what_runs_twice():
          'hkt runs once more: child from backbone.stage0'),
         ((GatedHKT(), ), 'gatedhkt runs once more: head'),
     ):
-        assert line in stages_model(*methods).pairing().caption
+        assert line in pairing(stages_model(*methods)).caption
 
 
 # -------------------------------------------------------------------- others
