@@ -102,8 +102,8 @@ class Regression(nn.Module):
         with torch.no_grad():
             own, target = columns.detach(), self._columns(z.float(), last)
             power = _power(target)
-            products = _products(own, own), _products(target, own).T
-            batch = self._batch(target, power, *products)
+            batch = self._batch(target, power, _products(own, own),
+                                _products(own, target))
             first = self.rows == 0
             square = torch.where(first, batch[0], self.square)
             cross = torch.where(first, batch[1], self.cross)
@@ -118,9 +118,7 @@ class Regression(nn.Module):
         if error:
             # Half of the gradient: G q - b.
             half = _times(gram, own, made)
-            # The sums over positions are those of the batch's products.
-            squares = ((gram * products[0]).sum() - 2 *
-                       (weight * products[1]).sum() + power)
+            squares = (own * (half - made)).sum() + power
             squares = _squares(columns, half, squares)
             distance = self._relative(squares * self.source / q.numel())
         return v, distance
@@ -152,7 +150,7 @@ class Regression(nn.Module):
     def _batch(self, z: Tensor, power: Tensor, *products) -> List[Tensor]:
         """Its products, power and number of rows, over all processes."""
         rows = power.new_full((), z.numel() // self.target)
-        batch = [part.clone() for part in (*products, power)] + [rows]
+        batch = [*products, power.clone(), rows]
         all_reduce_params(batch)
         return batch
 

@@ -105,7 +105,8 @@ class Inheritance(BaseModel):
                         and method.sites_wanted in EVERY_STAGE):
                     count, half = count_stages(method, sites, child, parent)
                     self.counts.append(count)
-                    self.halves += [half] if half else []
+                    if half:
+                        self.halves.append(half)
             method.connect(sites, child, parent)
         if self.parent is not None:
             self.parent.prepare(image)
