@@ -33,11 +33,16 @@ ZOOS = {
 VARIANTS = ('', '-as-published', '-logit-standardised', '-3hkt')
 # What the parts of a name promise: epochs and images a batch, or images and
 # thousands of iterations; classes.
-SCHEDULES = {'200e': (200, 128), '240e': (240, 64), '30e': (30, 128)}
+SCHEDULES = {
+    '200e': (200, 128),
+    '240e': (240, 64),
+    '30e': (30, 128),
+    '10e': (10, 128)
+}
 ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
 UNSCHEDULED = ('digits', 'synthetic', 'pairs', 'mni152')  # there is but one
 # With the data set as one file.
-ARRAYS = ('short', 'few', 'few-24e', 'published', '30e')
+ARRAYS = ('short', 'few', 'few-24e', 'published', '30e', '10e')
 DATA = dict(
     digits=('mmhkt.Digits', 10),
     fashion=('mmhkt.ArrayDataset', 10),

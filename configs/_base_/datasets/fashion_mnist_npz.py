@@ -12,7 +12,7 @@ data_preprocessor = dict(
     to_rgb=False)
 
 # Flips only: an image has two views, so that a parent's features of both can
-# be kept, see `parent.cache`.
+# be kept, see `parent.cache`. All images are held where the training is.
 train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
@@ -24,8 +24,7 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
+    on_device=True,
     dataset=dict(
         type=dataset_type,
         data_root='data',
@@ -38,8 +37,7 @@ train_dataloader = dict(
 
 val_dataloader = dict(
     batch_size=128,
-    num_workers=2,
-    persistent_workers=True,
+    on_device=True,
     dataset=dict(
         type=dataset_type,
         data_root='data',

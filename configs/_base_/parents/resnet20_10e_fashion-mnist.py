@@ -1,0 +1,3 @@
+parent = dict(
+    config='mmhkt::alone/resnet20_10e_fashion-mnist.py',
+    checkpoint='work_dirs/resnet20_10e_fashion-mnist/child.pth')

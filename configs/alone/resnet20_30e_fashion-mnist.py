@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/resnet20_cifar.py',
-    '../_base_/datasets/fashion_mnist_npz.py',
-    '../_base_/schedules/fashion_30e.py', '../_base_/methods/alone.py',
-    '../_base_/default_runtime.py'
-]

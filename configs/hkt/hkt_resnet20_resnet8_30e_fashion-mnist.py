@@ -1,6 +1,0 @@
-_base_ = [
-    '../alone/resnet8_30e_fashion-mnist.py',
-    '../_base_/parents/resnet20_30e_fashion-mnist.py'
-]
-
-method = dict(type='mmhkt.HKT')
