@@ -1,7 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """What several commands share: arguments, and how their work begins."""
 import re
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import (ArgumentError, ArgumentParser, ArgumentTypeError,
+                      Namespace)
 from importlib import import_module
 from typing import Any, Callable, NoReturn, Optional
 
@@ -21,6 +22,20 @@ class Parser(ArgumentParser):
         self.exit(
             2, f'mmhkt: {" ".join(message.split())} (`{self.prog} --help` '
             'says more)\n')
+
+
+class KeyValues(DictAction):
+    """Pairs ``KEY=VALUE``, as mmengine reads them; wrong ones are named."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        for pair in values:
+            key, equals, _ = pair.partition('=')
+            if not key.strip() or not equals:
+                raise ArgumentError(self, f"'{pair}' is no KEY=VALUE")
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:  # brackets
+            raise ArgumentError(self, str(error)) from None
 
 
 def setting(kind: str) -> Callable[[str], Any]:
@@ -56,7 +71,7 @@ def add_cfg_options(parser: ArgumentParser, help: str = 'as in train') -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help=help)
 

@@ -7,9 +7,7 @@ interrupts this: start it again, and it goes on.
 """
 import argparse
 
-from mmengine.config import DictAction
-
-from .arguments import Parser, add_cfg_options, hand_over, setting
+from .arguments import KeyValues, Parser, add_cfg_options, hand_over, setting
 from .one_line import in_one_line
 
 
@@ -45,7 +43,7 @@ def parse_args(argv=None):
     parser.add_argument(
         '--slurm',
         nargs='*',
-        action=DictAction,
+        action=KeyValues,
         metavar='KEY=VALUE',
         help='train every run as a job: partition=gpu gpus_per_node=1 '
         'timeout_min=240 cpus_per_task=8 mem_gb=32 ..., as submitit and '

@@ -36,7 +36,8 @@ def steps_of(budget: Union[int, float, str], cfg: Config) -> int:
 
     Args:
         budget (int | float | str): A multiple of the config's length, or
-            ``'24 epochs'``, ``'3000 iters'``.
+            ``'24 epochs'``, ``'3000 iters'``; with a space or without,
+            which ``--cfg-options`` takes out.
         cfg (Config): The config.
 
     Raises:
@@ -44,7 +45,7 @@ def steps_of(budget: Union[int, float, str], cfg: Config) -> int:
     """
     length, unit = length_of(cfg)
     if isinstance(budget, str):
-        found = re.fullmatch(r'(\d+) (\w+)', budget.strip())
+        found = re.fullmatch(r'(\d+) *([a-z]+)', budget.strip())
         if found is None or found[2] not in UNITS or int(found[1]) < 1:
             raise ConfigError(
                 f"comparison: budget '{budget}' is none; write a multiple of "
@@ -64,7 +65,7 @@ def steps_of(budget: Union[int, float, str], cfg: Config) -> int:
 def name_of(budget: Union[int, float, str]) -> str:
     """Of its folder: ``'x0.5'``, ``'24_epochs'``."""
     if isinstance(budget, str):
-        return '_'.join(budget.split())
+        return re.sub(r'^(\d+) *', r'\1_', budget.strip())
     return f'x{budget:g}'
 
 

@@ -96,6 +96,18 @@ def test_a_misspelt_option_is_named_with_the_nearest(command, capsys):
     assert '--help' in text and text.count('\n') == 1
 
 
+@pytest.mark.parametrize('command', ['train', 'test', 'compare', 'pair'])
+@pytest.mark.parametrize('pair, said', [
+    ('train_cfg.max_epochs', "'train_cfg.max_epochs' is no KEY=VALUE"),
+    ('=3', "'=3' is no KEY=VALUE"),
+    ('seeds=[0,(1]', 'Imbalanced brackets'),
+])
+def test_a_pair_that_is_none(command, pair, said, capsys):
+    text = refused(capsys, command, '--cfg-options', 'a=1', pair)
+    assert text.startswith('mmhkt: ') and text.count('\n') == 1
+    assert said in text and '--cfg-options' in text
+
+
 def test_all_numbers_are_checked(options):
     """None is an int or a float, which takes NaN and what is negative."""
     for command in NOWHERE:

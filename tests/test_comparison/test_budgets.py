@@ -42,6 +42,7 @@ def test_length():
     (2, 24, 'x2'),
     (0.01, 1, 'x0.01'),
     ('24 epochs', 24, '24_epochs'),
+    ('24epochs', 24, '24_epochs'),
 ])
 def test_budgets(budget, steps, name):
     assert steps_of(budget, Config(EPOCHS)) == steps
