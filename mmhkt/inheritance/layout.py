@@ -62,6 +62,13 @@ class Layout:
             'map (B, C, H, W), nor tokens (B, N, C) on a grid of the '
             f"image's aspect ratio ({image_size[0]}x{image_size[1]})")
 
+    def alike(self, other: 'Layout') -> bool:
+        """Whether a channel of one may stand for the same channel of the
+        other: as many of them, and not those of a map for those of tokens,
+        which are of networks of two families."""
+        return (self.channels == other.channels
+                and {self.kind, other.kind} != {'map', 'tokens'})
+
     def __str__(self) -> str:
         if self.kind == 'vector':
             return f'{self.channels}'

@@ -61,7 +61,8 @@ class Mixture(nn.Module):
             self.regression = Regression(
                 child.channels,
                 parent.channels,
-                dim=1 if child.kind == 'map' else -1)
+                dim=1 if child.kind == 'map' else -1,
+                alike=child.alike(parent))
         attention = {'channels': child.channels, **attention}
         self.attention = MODELS.build(attention) if to_child else None
 

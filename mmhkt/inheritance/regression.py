@@ -15,8 +15,8 @@ class Regression(nn.Module):
     position each, :math:`R` is the linear regression of :math:`z` from
     :math:`q` over the last batches (averaged as a batch norm averages its
     statistics, but weighted by rows). Nothing is learned by gradients, whose
-    step would have to suit widths and scales of both features. Where the
-    widths are the same, :math:`R` is the identity.
+    step would have to suit widths and scales of both features. Between
+    features that are alike :math:`R` is the identity.
 
     Wanted are the error of the regression, relative to the power of the
     parent's features, and the feature :math:`v` whose regression comes
@@ -39,6 +39,10 @@ class Regression(nn.Module):
         source (int): Channels of the child's features.
         target (int): Channels of the parent's.
         dim (int): Of the channels, in both.
+        alike (bool, optional): Whether a channel of one may stand for the
+            same channel of the other, see
+            :meth:`mmhkt.inheritance.Layout.alike`. Defaults to None, where
+            there are as many.
     """
 
     # Of a new batch.
@@ -50,13 +54,18 @@ class Regression(nn.Module):
     # Positions of a map, below which images are taken together.
     FEW = 32
 
-    def __init__(self, source: int, target: int, dim: int):
+    def __init__(self,
+                 source: int,
+                 target: int,
+                 dim: int,
+                 alike: Optional[bool] = None):
         super().__init__()
         self.source = source
         self.target = target
         self.dim = dim
+        self.alike = source == target if alike is None else alike
         # Sums over rows, and their number, in the order of a batch's.
-        if source != target:
+        if not self.alike:
             self.register_buffer('square', torch.zeros(source, source))
             self.register_buffer('cross', torch.zeros(source, target))
         self.register_buffer('power', torch.zeros(()))
@@ -82,7 +91,7 @@ class Regression(nn.Module):
             is None.
         """
         with torch.autocast(q.device.type, enabled=False):
-            if self.source != self.target:
+            if not self.alike:
                 return self._regressed(q, z, error, inverse)
             distance = self._distance(q, z.detach()) if error else None
             return z if inverse else None, distance

@@ -30,7 +30,8 @@ class Transfer(nn.Module):
             channel over the batch) or ``'norm'`` (of each sample).
             Defaults to ``'none'``.
         project (bool): Whether a projection is learned where the widths
-            differ. Defaults to True.
+            differ; without it a :class:`mmhkt.inheritance.Regression` is
+            inverted, where the layouts are not alike. Defaults to True.
 
     Raises:
         ValueError: If a pooled vector would have to become a map or tokens,
@@ -52,6 +53,7 @@ class Transfer(nn.Module):
         self.source = source
         self.target = target
         self.project = nn.Identity()
+        self.inverts = not project and not source.alike(target)
         if project and source.channels != target.channels:
             if target.kind == 'map':
                 self.project = nn.Conv2d(
@@ -115,10 +117,11 @@ class Transfer(nn.Module):
         if (target.kind != 'vector' and source.grid != target.grid):
             steps.append('resize {}x{} to {}x{}'.format(
                 *source.grid, *target.grid))
-        if source.channels != target.channels:
-            how = ('invert regression'
-                   if isinstance(self.project, nn.Identity) else 'project')
-            steps.append(f'{how} {source.channels} to {target.channels}')
+        widths = f'{source.channels} to {target.channels}'
+        if self.inverts:
+            steps.append(f'invert regression {widths}')
+        elif source.channels != target.channels:
+            steps.append(f'project {widths}')
         if self.scale != 'none':
             steps.append(f'scale of each {SCALES[self.scale]}')
         return ', '.join(steps) or 'none'

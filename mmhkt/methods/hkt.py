@@ -72,9 +72,10 @@ class HKT(Method):
     Where there are hints, :math:`R` is the regression to the parent's
     channels over the last batches, and :math:`v` the feature that it brings
     closest to the parent's (:class:`mmhkt.inheritance.Regression`); both are
-    the identity where widths agree. Without hints :math:`v` is a projection
-    that is learned by what comes behind it, which as a target would ask for
-    what the child cannot make, such as negative values after a ReLU.
+    the identity where widths agree, but not between maps and tokens. Without
+    hints :math:`v` is a projection that is learned by what comes behind it,
+    which as a target would ask for what the child cannot make, such as
+    negative values after a ReLU.
 
     Each loss term is a method of the class, of the same name; the default,
     the paper's HKT and :class:`mmhkt.methods.GatedHKT` are three choices of

@@ -24,6 +24,20 @@ def test_layout_of_a_torch_size():
     assert layout.grid == (4, 4) and layout.stride == 2
 
 
+@pytest.mark.parametrize('one, other, alike', [
+    ('map', 'map', True),
+    ('tokens', 'tokens', True),
+    ('vector', 'map', True),
+    ('vector', 'tokens', True),
+    ('map', 'tokens', False),
+    ('tokens', 'map', False),
+])
+def test_alike(one, other, alike):
+    """Grid and tokens in front do not count."""
+    assert Layout(one, 8, (2, 2), 1).alike(Layout(other, 8)) == alike
+    assert not Layout(one, 8).alike(Layout(other, 6))
+
+
 @pytest.mark.parametrize('shape', [(2, ), (2, 3, 4, 5, 6), (2, 15, 8), ()])
 def test_shapes_that_are_none_of_the_three(shape):
     with pytest.raises(ValueError) as error:

@@ -117,6 +117,25 @@ def test_the_hint_is_the_error_in_the_parents_width():
     assert not list(mixture.parameters())
 
 
+def test_a_map_and_tokens_of_equal_width_are_not_compared_as_they_are():
+    """They are of two families: what stands in a channel of one stands
+    anywhere in the other."""
+    child = Layout('map', 4, (2, 2), 0, 4.)
+    mixture = Mixture(
+        site(child, Layout('tokens', 4, (2, 2), 0, 4.)), STATIC, hinted=True)
+    q, _ = features()
+    turned = torch.linalg.qr(
+        torch.randn(4, 4, generator=torch.Generator().manual_seed(1)))[0]
+    z = q.flatten(2).transpose(1, 2) @ turned
+    m, hint = mixture(q, z)
+    assert hint < 0.01
+    assert torch.allclose(m, q, atol=0.05)  # the inverse turns it back
+    assert mixture.transfer.describe() == (
+        'tokens to map, invert regression 4 to 4')
+    alike = Mixture(site(child, child), STATIC, hinted=True)
+    assert alike(q, mixture.transfer.fitted(z, like=q))[1] > 0.1
+
+
 def test_the_first_hint_by_hand():
     mixture = hinted()
     q, z = features()

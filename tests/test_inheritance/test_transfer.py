@@ -287,5 +287,9 @@ def test_without_a_projection_nothing_is_learned():
     z = feature(MAP)
     fitted = transfer.fitted(z, feature(wide(TOKENS, 6)))
     assert torch.equal(fitted, z.flatten(2).transpose(1, 2))
-    # Of equal widths none is lacking.
-    assert Transfer(MAP, TOKENS, project=False).describe() == 'map to tokens'
+    # Of equal widths none is lacking, but between two families.
+    assert Transfer(MAP, MAP, project=False).describe() == 'none'
+    assert Transfer(MAP, TOKENS).describe() == 'map to tokens'
+    assert Transfer(
+        MAP, TOKENS, project=False).describe() == (
+            'map to tokens, invert regression 4 to 4')
