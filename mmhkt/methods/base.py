@@ -69,14 +69,20 @@ class Method(BaseModule, metaclass=ABCMeta):
                 raise ValueError(f'{name} has no loss term "{term}"; '
                                  f'{nearest(term, self.weights)}.')
             self.weights[term] = float(weight)
-        self.schedule = list(self.default_schedule if schedule is
-                             None else schedule)
-        self.schedules = [
-            Schedule.from_cfg(cfg, self.knobs(), name, self.site_knobs)
-            for cfg in self.schedule
-        ]
+        self.schedule: List[dict] = []
+        self.schedules: List[Schedule] = []
+        self.add_schedule(self.default_schedule if schedule is
+                          None else schedule)
         # Set by them; multiply the weights.
         self.factors = {term: 1.0 for term in self.weights}
+
+    def add_schedule(self, schedule: Sequence[dict]) -> None:
+        """Schedule knobs, in place of what has been scheduled for them."""
+        self.schedule.extend(schedule)
+        self.schedules.extend(
+            Schedule.from_cfg(cfg, self.knobs(),
+                              type(self).__name__, self.site_knobs)
+            for cfg in schedule)
 
     def weight(self, term: str) -> float:
         """The present weight of a loss term."""

@@ -51,6 +51,8 @@ class HKT(Method):
       reaches by 70 % of the training at the latest;
     - the hints, whose weight falls from 100 to 0 in that time, ask each stage
       to make what it inherits;
+    - between a map and tokens, whose features a child of another family makes
+      less well, both are weaned within 30 % of any training;
     - the gradients are bounded relative to the weights, so that the learning
       rate that suits the child alone is survived, whatever it is.
 
@@ -119,6 +121,9 @@ class HKT(Method):
     default_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.3, least_iters=1500, latest=latest)
         for knob, latest in (('intensity', 0.7), ('weights.hint', 1.0)))
+    # In its place at sites where a map meets tokens.
+    early_schedule: Sequence[dict] = tuple(
+        dict(knob=knob, stop=0.0, end=0.3) for knob in site_knobs)
     published: Dict[str, Any] = dict(
         sites='head',
         attention=dict(mode='gate', gate_gradient=True),
@@ -147,6 +152,7 @@ class HKT(Method):
             sites=sites, weights=weights, schedule=schedule, sees=sees)
         self.scale = scale
         self.judged = judged
+        self.schedule_typed = schedule is not None
         self.attention = {
             'type': 'mmhkt.GeneticAttention',
             **default_attention,
@@ -156,6 +162,8 @@ class HKT(Method):
         # Whether logits are left out where they cannot be compared.
         self.logits_typed = 'logits' in (weights or {})
         self.left_out = ''
+        # Sites that are weaned early.
+        self.early: List[int] = []
         self.mixtures = nn.ModuleList()
         self.teacher = KD(temperature=2.0, standardise=True, sees=sees)
         # Of each site: the hint's share of its weight, by the schedule, and
@@ -188,6 +196,7 @@ class HKT(Method):
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
         self.hint_factors = [1.0] * len(sites)
+        self._wean_early(sites)
         self.judged_sites: List[int] = []
         if wanted['parent_head']:
             _check_classes(child, parent)
@@ -213,6 +222,17 @@ class HKT(Method):
             child.head_site is not None and first == child.dissection.split(
                 child.head_site)[0]) else f'child from {first}'
 
+    def _wean_early(self, sites: List[Site]) -> None:
+        self.early = [
+            i for i, site in enumerate(sites)
+            if not site.child_layout.kin(site.parent_layout)
+        ]
+        if self.schedule_typed or not self.early_schedule:
+            self.early = []
+        if self.early:
+            self.add_schedule(
+                [dict(cfg, sites=self.early) for cfg in self.early_schedule])
+
     def _compare_logits(self, child: Extraction, parent: Extraction) -> None:
         try:
             self.teacher.connect(
@@ -224,9 +244,14 @@ class HKT(Method):
             self.left_out = str(error)
 
     def notes(self) -> List[str]:
-        if not self.left_out:
-            return []
-        return [f'{self.name} leaves the logits out: {self.left_out}']
+        notes = []
+        if self.early:
+            which = ', '.join(self.sites[i].child for i in self.early)
+            notes.append(f'{self.name} weans {which} within 30 % of the '
+                         'training: maps there meet tokens')
+        if self.left_out:
+            notes.append(f'{self.name} leaves the logits out: {self.left_out}')
+        return notes
 
     def describe(self) -> List[Dict[str, Any]]:
         return [

@@ -1,13 +1,16 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
 import torch
-from helpers import same
+from helpers import CONFIGS, same
 from method_helpers import IMAGES, LABELS, RUNS, losses_of, ran, stages_model
+from mmengine.config import Config
 
+import mmhkt
+from mmhkt.hooks.transfer_hook import Knobs
 from mmhkt.inheritance import Regression
 from mmhkt.methods import HKT, Alone
 from mmhkt.models.pairing import pairing
-from mmhkt.registry import METHODS
+from mmhkt.registry import METHODS, MODELS
 
 
 def stages_of(network):
@@ -357,3 +360,49 @@ def test_gradients_are_bounded_while_something_is_inherited():
     assert HKT(bound=None).bound is None
     with pytest.raises(ValueError, match='HKT: bound must be a number'):
         HKT(bound=0)
+
+
+def across_families(**settings):
+    """A convolutional child, a transformer of the same width as parent, from
+    the configs; 1,000 steps."""
+    child, parent = (
+        MODELS.build(
+            Config.fromfile(CONFIGS / f'_base_/models/{name}.py').model)
+        for name in ('resnet8_cifar', 'vit-d4-w64_digits'))
+    return mmhkt.inherit(
+        child,
+        parent,
+        torch.rand(2, 3, 8, 8),
+        method=dict(type='mmhkt.HKT', **settings),
+        steps=1000)
+
+
+def test_between_families_it_weans_early_and_says_so():
+    loss = across_families()
+    method = loss.inheritance.methods[0]
+    assert [m.regression.alike for m in method.mixtures] == [False] * 3
+    assert 'weans backbone.layer1, backbone.layer2, backbone.layer3' in (
+        pairing(loss.inheritance).caption)
+    knobs = Knobs([method])
+    for iteration, factor in ((0, 1), (150, 0.5), (300, 0)):
+        knobs.turn(iteration, 1000, 1000)
+        assert [m.attention.factor for m in method.mixtures] == [factor] * 3
+        assert method.hint_factors == [factor] * 3
+        assert (method.bounds() is None) == (factor == 0)
+
+
+def test_what_is_typed_holds_between_families():
+    loss = across_families(schedule=[dict(knob='intensity', end=0.7)])
+    method = loss.inheritance.methods[0]
+    assert method.early == [] and not method.notes()
+    Knobs([method]).turn(350, 1000, 1000)
+    assert [m.attention.factor for m in method.mixtures] == [0.5] * 3
+    assert method.hint_factors == [1] * 3
+
+
+def test_in_one_family_nothing_is_weaned_early():
+    method = HKT()
+    stages_model(method)
+    assert method.early == [] and not method.notes()
+    Knobs([method]).turn(500, 1000, 1000)
+    assert method.hint_factors == [0.5] * 3
