@@ -36,8 +36,8 @@ def steps_of(budget: Union[int, float, str], cfg: Config) -> int:
 
     Args:
         budget (int | float | str): A multiple of the config's length, or
-            ``'24 epochs'``, ``'3000 iters'``; with a space or without,
-            which ``--cfg-options`` takes out.
+            ``'24 epochs'``, ``'3000 iters'``. The space may be missing:
+            ``--cfg-options`` takes it out.
         cfg (Config): The config.
 
     Raises:

@@ -68,8 +68,8 @@ class Layout:
         return {self.kind, other.kind} != {'map', 'tokens'}
 
     def alike(self, other: 'Layout') -> bool:
-        """Whether a channel of one may stand for the same channel of the
-        other: there are as many, of one family."""
+        """Whether a hint may compare channel with channel: there are as many,
+        of one family."""
         return self.channels == other.channels and self.kin(other)
 
     def __str__(self) -> str:

@@ -69,20 +69,19 @@ class Method(BaseModule, metaclass=ABCMeta):
                 raise ValueError(f'{name} has no loss term "{term}"; '
                                  f'{nearest(term, self.weights)}.')
             self.weights[term] = float(weight)
-        self.schedule: List[dict] = []
-        self.schedules: List[Schedule] = []
-        self.add_schedule(self.default_schedule if schedule is
+        self.set_schedule(self.default_schedule if schedule is
                           None else schedule)
         # Set by them; multiply the weights.
         self.factors = {term: 1.0 for term in self.weights}
 
-    def add_schedule(self, schedule: Sequence[dict]) -> None:
-        """Schedule knobs, in place of what has been scheduled for them."""
-        self.schedule.extend(schedule)
-        self.schedules.extend(
+    def set_schedule(self, schedule: Sequence[dict]) -> None:
+        """How knobs move from now on, as in the argument ``schedule``."""
+        self.schedule = list(schedule)
+        self.schedules = [
             Schedule.from_cfg(cfg, self.knobs(),
                               type(self).__name__, self.site_knobs)
-            for cfg in schedule)
+            for cfg in self.schedule
+        ]
 
     def weight(self, term: str) -> float:
         """The present weight of a loss term."""

@@ -28,4 +28,3 @@ class GatedHKT(HKT):
     default_weights = dict(
         native=1 / 3, inherited=1 / 3, parent_head=1 / 3, hint=0.0, logits=0.0)
     default_schedule = ()
-    early_schedule = ()

@@ -51,8 +51,9 @@ class HKT(Method):
       reaches by 70 % of the training at the latest;
     - the hints, whose weight falls from 100 to 0 in that time, ask each stage
       to make what it inherits;
-    - between a map and tokens, whose features a child of another family makes
-      less well, both are weaned within 30 % of any training;
+    - where maps meet tokens, a convolutional network and a plain transformer,
+      the child makes its parent's features less well, and intensity and
+      hints are 0 after 30 % of the training, however short it is;
     - the gradients are bounded relative to the weights, so that the learning
       rate that suits the child alone is survived, whatever it is.
 
@@ -75,9 +76,9 @@ class HKT(Method):
     channels over the last batches, and :math:`v` the feature that it brings
     closest to the parent's (:class:`mmhkt.inheritance.Regression`); both are
     the identity where widths agree, but not between maps and tokens. Without
-    hints :math:`v` is a projection that is learned by what comes behind it,
-    which as a target would ask for what the child cannot make, such as
-    negative values after a ReLU.
+    hints :math:`v` is, where widths differ, a projection that is learned by
+    what comes behind it, which as a target would ask for what the child
+    cannot make, such as negative values after a ReLU.
 
     Each loss term is a method of the class, of the same name; the default,
     the paper's HKT and :class:`mmhkt.methods.GatedHKT` are three choices of
@@ -101,7 +102,8 @@ class HKT(Method):
             them out, and the pairing table says so.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
             ``'weights.<term>'``. Defaults to the weaning of both intensity
-            and hints.
+            and hints, early where maps meet tokens; what is typed holds
+            there too.
         bound (float, optional): As long as there is a mixture or a hint, how
             large the gradient of the child may be relative to its weights,
             both as one norm; less at learning rates above 0.1, see
@@ -121,8 +123,8 @@ class HKT(Method):
     default_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.3, least_iters=1500, latest=latest)
         for knob, latest in (('intensity', 0.7), ('weights.hint', 1.0)))
-    # In its place at sites where a map meets tokens.
-    early_schedule: Sequence[dict] = tuple(
+    # In its place where maps meet tokens.
+    early_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.3) for knob in site_knobs)
     published: Dict[str, Any] = dict(
         sites='head',
@@ -152,7 +154,9 @@ class HKT(Method):
             sites=sites, weights=weights, schedule=schedule, sees=sees)
         self.scale = scale
         self.judged = judged
-        self.schedule_typed = schedule is not None
+        # Whether it may be changed for one that suits the sites.
+        self.schedule_open = (
+            schedule is None and self.default_schedule is HKT.default_schedule)
         self.attention = {
             'type': 'mmhkt.GeneticAttention',
             **default_attention,
@@ -162,8 +166,6 @@ class HKT(Method):
         # Whether logits are left out where they cannot be compared.
         self.logits_typed = 'logits' in (weights or {})
         self.left_out = ''
-        # Sites that are weaned early.
-        self.early: List[int] = []
         self.mixtures = nn.ModuleList()
         self.teacher = KD(temperature=2.0, standardise=True, sees=sees)
         # Of each site: the hint's share of its weight, by the schedule, and
@@ -196,7 +198,9 @@ class HKT(Method):
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
         self.hint_factors = [1.0] * len(sites)
-        self._wean_early(sites)
+        if self.schedule_open and not all(
+                site.child_layout.kin(site.parent_layout) for site in sites):
+            self.set_schedule(self.early_schedule)
         self.judged_sites: List[int] = []
         if wanted['parent_head']:
             _check_classes(child, parent)
@@ -222,17 +226,6 @@ class HKT(Method):
             child.head_site is not None and first == child.dissection.split(
                 child.head_site)[0]) else f'child from {first}'
 
-    def _wean_early(self, sites: List[Site]) -> None:
-        self.early = [
-            i for i, site in enumerate(sites)
-            if not site.child_layout.kin(site.parent_layout)
-        ]
-        if self.schedule_typed or not self.early_schedule:
-            self.early = []
-        if self.early:
-            self.add_schedule(
-                [dict(cfg, sites=self.early) for cfg in self.early_schedule])
-
     def _compare_logits(self, child: Extraction, parent: Extraction) -> None:
         try:
             self.teacher.connect(
@@ -245,10 +238,10 @@ class HKT(Method):
 
     def notes(self) -> List[str]:
         notes = []
-        if self.early:
-            which = ', '.join(self.sites[i].child for i in self.early)
-            notes.append(f'{self.name} weans {which} within 30 % of the '
-                         'training: maps there meet tokens')
+        if tuple(self.schedule) == self.early_schedule and (
+                self.weights['inherited'] > 0 or self.weights['hint'] > 0):
+            notes.append(f'{self.name} weans within 30 % of any training, '
+                         'because maps meet tokens')
         if self.left_out:
             notes.append(f'{self.name} leaves the logits out: {self.left_out}')
         return notes

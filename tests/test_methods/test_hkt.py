@@ -373,7 +373,7 @@ def across_families(**settings):
         child,
         parent,
         torch.rand(2, 3, 8, 8),
-        method=dict(type='mmhkt.HKT', **settings),
+        method=dict(dict(type='mmhkt.HKT'), **settings),
         steps=1000)
 
 
@@ -381,8 +381,8 @@ def test_between_families_it_weans_early_and_says_so():
     loss = across_families()
     method = loss.inheritance.methods[0]
     assert [m.regression.alike for m in method.mixtures] == [False] * 3
-    assert 'weans backbone.layer1, backbone.layer2, backbone.layer3' in (
-        pairing(loss.inheritance).caption)
+    assert 'hkt weans within 30 % of any training' in (pairing(
+        loss.inheritance).caption)
     knobs = Knobs([method])
     for iteration, factor in ((0, 1), (150, 0.5), (300, 0)):
         knobs.turn(iteration, 1000, 1000)
@@ -391,18 +391,43 @@ def test_between_families_it_weans_early_and_says_so():
         assert (method.bounds() is None) == (factor == 0)
 
 
-def test_what_is_typed_holds_between_families():
-    loss = across_families(schedule=[dict(knob='intensity', end=0.7)])
+def test_one_such_site_is_enough():
+    """Stages that are weaned at different times are not joined."""
+    loss = across_families(sites=[
+        dict(child='backbone.layer2', parent='backbone.layers.1'),
+        dict(child='neck', parent='backbone')
+    ])
     method = loss.inheritance.methods[0]
-    assert method.early == [] and not method.notes()
-    Knobs([method]).turn(350, 1000, 1000)
-    assert [m.attention.factor for m in method.mixtures] == [0.5] * 3
+    assert [m.regression.alike for m in method.mixtures] == [False, True]
+    Knobs([method]).turn(150, 1000, 1000)
+    assert method.hint_factors == [0.5] * 2
+
+
+@pytest.mark.parametrize('settings, schedule', [
+    (dict(schedule=[dict(knob='intensity', end=0.7)]), 1),
+    (dict(as_published=True, sites='stages'), 0),
+    (dict(type='mmhkt.GatedHKT', sites='stages'), 0),
+    (dict(type='mmhkt.LePoKet', sites='stages'), 1),
+])
+def test_what_is_typed_or_of_another_method_holds_between_families(
+        settings, schedule):
+    method = across_families(**settings).inheritance.methods[0]
+    assert len(method.schedule) == schedule and not method.notes()
+    knobs = Knobs([method])
+    knobs.turn(350, 1000, 1000)
+    factor = 0.5 if schedule else 1.0
+    assert [m.attention.factor for m in method.mixtures] == [factor] * 3
     assert method.hint_factors == [1] * 3
+
+
+def test_nothing_is_said_where_there_is_nothing_to_wean():
+    loss = across_families(weights=dict(inherited=0, hint=0))
+    assert loss.inheritance.methods[0].notes() == []
 
 
 def test_in_one_family_nothing_is_weaned_early():
     method = HKT()
     stages_model(method)
-    assert method.early == [] and not method.notes()
+    assert not method.notes()
     Knobs([method]).turn(500, 1000, 1000)
     assert method.hint_factors == [0.5] * 3

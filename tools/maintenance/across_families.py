@@ -4,11 +4,13 @@
     python tools/maintenance/across_families.py data/fashion_mnist.npz
 
 trains both alone, for a while, and then each as the parent of a small one of
-the other family, with HKT. Printed are accuracies and, site by site, the error
-of the hints at the beginning and at the end of the time that they are given.
+the other family, with HKT and, from the same weights on the same batches,
+alone. Printed are accuracies and, site by site, the error of the hints at the
+beginning and at the end of the time that they are given.
 """
 import argparse
-from statistics import mean
+import copy
+from statistics import mean, stdev
 
 import numpy as np
 import timm
@@ -93,7 +95,8 @@ def train(child,
           data,
           epochs: int,
           size: int = 64,
-          rate: float = 3e-3) -> dict:
+          rate: float = 3e-3,
+          seed: int = 0) -> dict:
     """Train, alone without a parent; losses and hint errors, step by step."""
     images, labels, *test = data
     steps = epochs * (len(images) // size)
@@ -102,13 +105,14 @@ def train(child,
         loss, parameters = None, child.parameters()
     else:
         loss = mmhkt.inherit(child, parent, images[:1], steps=steps)
-        print(loss.pairing())
+        if seed == 0:
+            print(loss.pairing())
         parameters = loss.parameters()
         loss.__enter__()
     optimizer = torch.optim.AdamW(parameters, rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps)
     child.train()
-    for x, y in batches(images, labels, epochs, size):
+    for x, y in batches(images, labels, epochs, size, seed):
         optimizer.zero_grad()
         if loss is None:
             total = F.cross_entropy(child(x), y)
@@ -136,12 +140,13 @@ def ends(values: list) -> tuple:
     return mean(values[:part]), mean(values[-part:])
 
 
-def both_ways(
-    data: tuple,
-    epochs: int,
-    big=(64, 4, (16, 32, 64)),
-    small=(32, 3, (8, 12, 16))) -> dict:
-    """Each family as the parent of the other."""
+def both_ways(data: tuple,
+              epochs: int,
+              big=(64, 4, (16, 32, 64)),
+              small=(32, 3, (8, 12, 16)),
+              seeds: int = 1) -> dict:
+    """Each family as the parent of the other: what is found of the first
+    seed, and the gains of all."""
     images = data[0]
     torch.manual_seed(0)
     parents = dict(
@@ -151,14 +156,25 @@ def both_ways(
     for name, parent in parents.items():
         found = train(parent, None, data, epochs)
         print(f'{name}, the parent: {found["accuracy"]:.2f} %', flush=True)
-        torch.manual_seed(1)
-        child = (
-            convolutional(images, small[2])
-            if name == 'transformer' else transformer(images, *small[:2]))
-        found = result[name] = train(child, parent, data, epochs)
-        print('its child of the other family: {:.2f} %, loss {:.3f} to {:.3f}'.
-              format(found['accuracy'], *ends(found['loss'])))
-        for site, errors in found['errors'].items():
+        gains = []
+        for seed in range(seeds):
+            torch.manual_seed(seed + 1)
+            child = (
+                convolutional(images, small[2])
+                if name == 'transformer' else transformer(images, *small[:2]))
+            alone = train(copy.deepcopy(child), None, data, epochs, seed=seed)
+            found = train(child, parent, data, epochs, seed=seed)
+            result.setdefault(name, found)
+            gains.append(found['accuracy'] - alone['accuracy'])
+            print(
+                'its child of the other family, seed {}: {:.2f} %, alone '
+                '{:.2f} %'.format(seed, found['accuracy'], alone['accuracy']),
+                flush=True)
+        result[name]['gains'] = gains
+        if seeds > 1:
+            print(f'gain: {mean(gains):+.2f} ± {stdev(gains):.2f}')
+        print('loss: {:.3f} to {:.3f}'.format(*ends(result[name]['loss'])))
+        for site, errors in result[name]['errors'].items():
             print(
                 '  hint at {}: {:.3f} to {:.3f}'.format(site, *ends(errors)),
                 flush=True)
@@ -171,6 +187,10 @@ if __name__ == '__main__':
     parser.add_argument('--train', type=int, default=2000)
     parser.add_argument('--test', type=int, default=1000)
     parser.add_argument('--epochs', type=int, default=5)
+    parser.add_argument('--seeds', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    both_ways(arrays(args.file, args.train, args.test), args.epochs)
+    both_ways(
+        arrays(args.file, args.train, args.test),
+        args.epochs,
+        seeds=args.seeds)
