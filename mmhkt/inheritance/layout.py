@@ -62,15 +62,12 @@ class Layout:
             'map (B, C, H, W), nor tokens (B, N, C) on a grid of the '
             f"image's aspect ratio ({image_size[0]}x{image_size[1]})")
 
-    def kin(self, other: 'Layout') -> bool:
-        """Whether both may be of networks of one family: maps and tokens are
-        not."""
-        return {self.kind, other.kind} != {'map', 'tokens'}
-
     def alike(self, other: 'Layout') -> bool:
         """Whether a hint may compare channel with channel: there are as many,
-        of one family."""
-        return self.channels == other.channels and self.kin(other)
+        and not of a map here and of tokens there, which are of networks of two
+        families."""
+        return (self.channels == other.channels
+                and {self.kind, other.kind} != {'map', 'tokens'})
 
     def __str__(self) -> str:
         if self.kind == 'vector':

@@ -51,9 +51,11 @@ class HKT(Method):
       reaches by 70 % of the training at the latest;
     - the hints, whose weight falls from 100 to 0 in that time, ask each stage
       to make what it inherits;
-    - where maps meet tokens, a convolutional network and a plain transformer,
-      the child makes its parent's features less well, and intensity and
-      hints are 0 after 30 % of the training, however short it is;
+    - where the child's maps meet its parent's tokens, as a convolutional child
+      those of a vision transformer, it makes them less well, and intensity
+      and hints are 0 after 30 % of the training, however short it is. The
+      reverse, a transformer that a convolutional network brings up, needs no
+      exception;
     - the gradients are bounded relative to the weights, so that the learning
       rate that suits the child alone is survived, whatever it is.
 
@@ -102,8 +104,8 @@ class HKT(Method):
             them out, and the pairing table says so.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
             ``'weights.<term>'``. Defaults to the weaning of both intensity
-            and hints, early where maps meet tokens; what is typed holds
-            there too.
+            and hints, early where a child's maps meet a parent's tokens;
+            what is typed holds there too.
         bound (float, optional): As long as there is a mixture or a hint, how
             large the gradient of the child may be relative to its weights,
             both as one norm; less at learning rates above 0.1, see
@@ -123,7 +125,7 @@ class HKT(Method):
     default_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.3, least_iters=1500, latest=latest)
         for knob, latest in (('intensity', 0.7), ('weights.hint', 1.0)))
-    # In its place where maps meet tokens.
+    # In its place where a child's maps meet a parent's tokens.
     early_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.3) for knob in site_knobs)
     published: Dict[str, Any] = dict(
@@ -198,8 +200,8 @@ class HKT(Method):
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
         self.hint_factors = [1.0] * len(sites)
-        if self.schedule_open and not all(
-                site.child_layout.kin(site.parent_layout) for site in sites):
+        met = {(s.child_layout.kind, s.parent_layout.kind) for s in sites}
+        if self.schedule_open and ('map', 'tokens') in met:
             self.set_schedule(self.early_schedule)
         self.judged_sites: List[int] = []
         if wanted['parent_head']:
@@ -241,7 +243,7 @@ class HKT(Method):
         if tuple(self.schedule) == self.early_schedule and (
                 self.weights['inherited'] > 0 or self.weights['hint'] > 0):
             notes.append(f'{self.name} weans within 30 % of any training, '
-                         'because maps meet tokens')
+                         "because the child's maps meet the parent's tokens")
         if self.left_out:
             notes.append(f'{self.name} leaves the logits out: {self.left_out}')
         return notes

@@ -362,13 +362,14 @@ def test_gradients_are_bounded_while_something_is_inherited():
         HKT(bound=0)
 
 
-def across_families(**settings):
+def across_families(reverse=False, **settings):
     """A convolutional child, a transformer of the same width as parent, from
-    the configs; 1,000 steps."""
+    the configs, or the reverse; 1,000 steps."""
+    names = ('resnet8_cifar', 'vit-d4-w64_digits')
     child, parent = (
         MODELS.build(
             Config.fromfile(CONFIGS / f'_base_/models/{name}.py').model)
-        for name in ('resnet8_cifar', 'vit-d4-w64_digits'))
+        for name in (names[::-1] if reverse else names))
     return mmhkt.inherit(
         child,
         parent,
@@ -423,6 +424,13 @@ def test_what_is_typed_or_of_another_method_holds_between_families(
 def test_nothing_is_said_where_there_is_nothing_to_wean():
     loss = across_families(weights=dict(inherited=0, hint=0))
     assert loss.inheritance.methods[0].notes() == []
+
+
+def test_a_transformer_as_child_is_weaned_as_ever():
+    method = across_families(reverse=True).inheritance.methods[0]
+    assert [m.regression.alike for m in method.mixtures] == [False] * 3
+    assert method.schedule == list(HKT.default_schedule)
+    assert not method.notes()
 
 
 def test_in_one_family_nothing_is_weaned_early():
