@@ -3,7 +3,8 @@
 
     python tools/maintenance/across_families.py data/fashion_mnist.npz
 
-trains both alone, for a while, and then each as the parent of a small one of
+trains both alone, for a while, on as many images or on more
+(``--parent-train``), and then each as the parent of a small one of
 the other family, with HKT and, from the same weights on the same batches,
 alone. Printed are accuracies and, site by site, the error of the hints at the
 beginning and at the end of the time that they are given.
@@ -11,6 +12,7 @@ beginning and at the end of the time that they are given.
 import argparse
 import copy
 from statistics import mean, stdev
+from typing import Optional
 
 import numpy as np
 import timm
@@ -144,10 +146,12 @@ def both_ways(data: tuple,
               epochs: int,
               big=(64, 4, (16, 32, 64)),
               small=(32, 3, (8, 12, 16)),
-              seeds: int = 1) -> dict:
-    """Each family as the parent of the other: what is found of the first
-    seed, and the gains of all."""
+              seeds: int = 1,
+              seen: Optional[int] = None) -> dict:
+    """Each family as the parent of the other, of all images, its child of the
+    first ones: what is found of the first seed, and the gains of all."""
     images = data[0]
+    few = (images[:seen], data[1][:seen], *data[2:])
     torch.manual_seed(0)
     parents = dict(
         transformer=transformer(images, *big[:2]),
@@ -162,8 +166,8 @@ def both_ways(data: tuple,
             child = (
                 convolutional(images, small[2])
                 if name == 'transformer' else transformer(images, *small[:2]))
-            alone = train(copy.deepcopy(child), None, data, epochs, seed=seed)
-            found = train(child, parent, data, epochs, seed=seed)
+            alone = train(copy.deepcopy(child), None, few, epochs, seed=seed)
+            found = train(child, parent, few, epochs, seed=seed)
             result.setdefault(name, found)
             gains.append(found['accuracy'] - alone['accuracy'])
             print(
@@ -187,10 +191,12 @@ if __name__ == '__main__':
     parser.add_argument('--train', type=int, default=2000)
     parser.add_argument('--test', type=int, default=1000)
     parser.add_argument('--epochs', type=int, default=5)
+    parser.add_argument('--parent-train', type=int)
     parser.add_argument('--seeds', type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(1)
     both_ways(
-        arrays(args.file, args.train, args.test),
+        arrays(args.file, args.parent_train or args.train, args.test),
         args.epochs,
-        seeds=args.seeds)
+        seeds=args.seeds,
+        seen=args.train)
