@@ -24,7 +24,7 @@ def test_trained_not_only_stepped(tmp_path):
     for parent, run in found.items():
         first, last = across_families.ends(run['loss'])
         assert last < 0.5 * first, parent
-        assert run['accuracy'] > 40, parent  # by chance 10
+        assert run['accuracy'] > 20, parent  # by chance 10
         assert len(run['errors']) == 3
         for site, errors in run['errors'].items():
             first, last = across_families.ends(errors)
