@@ -240,8 +240,9 @@ class HKT(Method):
 
     def notes(self) -> List[str]:
         notes = []
-        if tuple(self.schedule) == self.early_schedule and (
-                self.weights['inherited'] > 0 or self.weights['hint'] > 0):
+        early = self.schedule == list(self.early_schedule)
+        if self.schedule_open and early and (self.weights['inherited'] > 0
+                                             or self.weights['hint'] > 0):
             notes.append(f'{self.name} weans within 30 % of any training, '
                          "because the child's maps meet the parent's tokens")
         if self.left_out:

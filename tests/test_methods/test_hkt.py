@@ -424,6 +424,9 @@ def test_what_is_typed_or_of_another_method_holds_between_families(
 def test_nothing_is_said_where_there_is_nothing_to_wean():
     loss = across_families(weights=dict(inherited=0, hint=0))
     assert loss.inheritance.methods[0].notes() == []
+    # Typed, it needs no reason.
+    loss = across_families(schedule=list(HKT.early_schedule))
+    assert loss.inheritance.methods[0].notes() == []
 
 
 def test_a_transformer_as_child_is_weaned_as_ever():

@@ -4,10 +4,10 @@
     python tools/maintenance/across_families.py data/fashion_mnist.npz
 
 trains both alone, for a while, on as many images or on more
-(``--parent-train``), and then each as the parent of a small one of
-the other family, with HKT and, from the same weights on the same batches,
-alone. Printed are accuracies and, site by site, the error of the hints at the
-beginning and at the end of the time that they are given.
+(``--parent-train``), and then each as the parent of a small one of the other
+family, with HKT and, from the same weights on the same batches, alone. Printed
+are accuracies and, site by site, the error of the hints at the beginning and
+at the end of the time that they are given.
 """
 import argparse
 import copy

@@ -1,5 +1,4 @@
-_base_ = './resnet20_cifar.py'
+_base_ = './resnet8_cifar.py'
 
 # half as wide
-model = dict(
-    backbone=dict(depth=8, widths=(8, 8, 16, 32)), head=dict(in_channels=32))
+model = dict(backbone=dict(widths=(8, 8, 16, 32)), head=dict(in_channels=32))
