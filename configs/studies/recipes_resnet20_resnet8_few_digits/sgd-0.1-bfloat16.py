@@ -1,8 +1,4 @@
 # Mixed precision.
-_base_ = './_base.py'
+_base_ = ['./_base.py', '../../_base_/recipes/sgd-0.1-cosine.py']
 
-optim_wrapper = dict(
-    _delete_=True,
-    type='AmpOptimWrapper',
-    dtype='bfloat16',
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))
+optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16')

@@ -1,0 +1,6 @@
+# As distillers are trained.
+optim_wrapper = dict(
+    optimizer=dict(
+        type='SGD', lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True))
+# where the steps are, a config that uses it says
+param_scheduler = dict(type='MultiStepLR', gamma=0.1)

@@ -1,0 +1,1 @@
+_base_ = ['./_base.py', '../../_base_/recipes/sgd-0.1-cosine.py']
