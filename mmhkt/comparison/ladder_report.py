@@ -15,7 +15,7 @@ from .plan import Plan
 from .plots import draw_ladder
 from .report import environment_of_pages, markdown_table, markdown_text
 from .statistics import add_statistics
-from .view import NOTHING, View
+from .view import NOTHING, View, time_taken
 
 
 def write_ladder(plan: Plan, rungs: Sequence[Plan],
@@ -87,7 +87,7 @@ def ladder_of(title: str, summaries: Sequence[dict], folders: List[str],
             dict(length=int(lengths[i]), folder=folders[i]) for i in order
         ],
         rows=rows,
-        notes=_notes(views[-1], rows))
+        notes=_notes(views, rows))
 
 
 def crossings(lengths: Sequence[int],
@@ -131,11 +131,12 @@ def _cell(method: Optional[dict], view: View, summary: dict) -> dict:
         difference=difference.get('mean'))
 
 
-def _notes(view: View, rows: List[dict]) -> List[str]:
+def _notes(views: List[View], rows: List[dict]) -> List[str]:
     notes = [
         'Each column is a comparison of its own, with its own page; schedules '
         'of learning rate, warm-up, validations and methods are scaled with '
-        'the length.', *view.notes
+        'the length.', *views[-1].reading,
+        *time_taken([view.summary for view in views])
     ]
     if any(row['crossings'] for row in rows):
         notes.append(

@@ -139,6 +139,7 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
             diverged=record.get('diverged')
             or 'its weights or its last score are not finite').get(state),
         skipped=record.get('skipped', 0),
+        seconds=_seconds(record) if state == 'finished' else None,
         initial_weights=record.get('initial_weights'),
         batches=_thinned_batches(record),
         training={
@@ -146,6 +147,12 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
             for name, curve in record.get('training', {}).items()
         },
         peak_memory=record.get('peak_memory'))
+
+
+def _seconds(record: dict) -> Optional[float]:
+    """What its steps took, but for validations and pauses."""
+    step = record.get('step')
+    return None if step is None else step * record['iter']
 
 
 # Of a run's batches, and of a curve that is only drawn; the record has all.

@@ -15,6 +15,24 @@ VERDICTS = dict(
     none='No verdict')
 
 
+def time_taken(summaries: Sequence[dict]) -> List[str]:
+    """How long the finished runs of some comparisons have trained."""
+    seconds = [
+        run['seconds'] for summary in summaries for m in summary['methods']
+        for run in m['runs'] if run['seconds'] is not None
+    ]
+    if not seconds:
+        return []
+    minutes = max(sum(seconds) / 60, 1)
+    time = (f'{minutes / 60:.1f} hours' if minutes >= 90 else
+            f'{minutes:.0f} minute{"s" * (minutes >= 1.5)}')
+    return [
+        f'By their median step {len(seconds)} finished '
+        f'run{"s" * (len(seconds) > 1)} took {time} one after another, '
+        "without validations and the parent's own training."
+    ]
+
+
 class View:
     """A comparison in words and cells, the same for every format.
 
@@ -211,6 +229,11 @@ class View:
 
     @property
     def notes(self) -> List[str]:
+        """How the table is to be read, and what it has cost."""
+        return self.reading + time_taken([self.summary])
+
+    @property
+    def reading(self) -> List[str]:
         """How the table is to be read."""
         notes = [
             f'The best {self.unit} is picked by the scores it is reported '

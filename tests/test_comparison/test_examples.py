@@ -67,6 +67,7 @@ def summary_of(plan):
         best=None,
         best_at=None,
         error=None,
+        seconds=None,
         initial_weights=None,
         batches={},
         peak_memory=None)

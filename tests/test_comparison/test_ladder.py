@@ -139,6 +139,9 @@ def test_report_of_all_budgets(plan, tmp_path):
     assert outline.figures == dict(ladder=1)
     assert 'script' not in [tag for tag, _ in outline.tags]
     assert 'href="x0.5/comparison.html"' in texts['html']
+    # of both budgets, nine runs of half an hour each
+    assert texts['md'].count('18 finished runs took 9.0 hours') == 1
+    assert 'finished runs took' not in texts['md'].replace('18 finished', '')
     # One budget has no plot.
     write_ladder(plan, rungs_of(plan, None)[:1], summaries[:1])
     assert '<svg' not in (tmp_path / 'ladder.html').read_text()

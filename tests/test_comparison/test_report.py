@@ -13,6 +13,7 @@ from browser import browse, check_views, find_browser
 from mmhkt.comparison.report import (render_csv, render_latex, render_markdown,
                                      write_report)
 from mmhkt.comparison.statistics import add_statistics
+from mmhkt.comparison.view import time_taken
 
 NAMES = ('alone', 'kd', 'fitnet', 'at', 'dkd', 'rkd', 'pkt', 'vid', 'cwd',
          'dist', 'hkt', 'lepoket')
@@ -49,6 +50,7 @@ def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
                     best=best,
                     best_at=values.index(best) + 1,
                     error=None,
+                    seconds=1800.,
                     initial_weights=sha('weights', seed),
                     batches={
                         str(iteration): sha('batches', seed, iteration)
@@ -107,6 +109,7 @@ def stop(run, state, error=None):
         best=None,
         best_at=None,
         curve=run['curve'][:4],
+        seconds=None,
         batches={
             k: v
             for k, v in run['batches'].items() if int(k) < 100
@@ -254,6 +257,21 @@ def test_what_was_computed_is_said():
                   'the larger one of both tests', 'within ±0.5 by two',
                   'for fewer than 3 seeds'):
         assert words in text
+
+
+def test_how_long_the_runs_have_trained():
+
+    def said(number, seconds):
+        run = dict(seconds=seconds)
+        others = [dict(seconds=None), *[run] * number]
+        return ' '.join(time_taken([dict(methods=[dict(runs=others)])]))
+
+    assert 'By their median step 1 finished run took 1 minute one' in said(
+        1, 20.)
+    assert '2 finished runs took 60 minutes one' in said(2, 1800.)
+    assert '3 finished runs took 1.5 hours one' in said(3, 1800.)
+    assert said(0, 1.) == ''
+    assert '7 finished runs took 3.5 hours' in markdown(make_partial_summary())
 
 
 def test_parent_that_is_worse_than_its_child():

@@ -76,7 +76,8 @@ def test_summary(plan):
     }), record({
         10: .4,
         20: .3
-    }, memory=150), record({20: .7}), record({10: .2}, finished=False))
+    }, memory=150, step=.25), record({20: .7}), record({10: .2},
+                                                       finished=False))
     (plan.runs[3].folder / 'failed.txt').write_text('exit code 1: why')
     found = summarise(plan, 'again', 2,
                       dict(medians={
@@ -94,6 +95,7 @@ def test_summary(plan):
     assert (alone['runs'][0]['last'], alone['runs'][0]['best'],
             alone['runs'][0]['best_at']) == (.6, .5, 10)
     assert other['runs'][0]['best_at'] == 20
+    assert [run['seconds'] for run in other['runs']] == [5., None]
     failed = other['runs'][1]
     assert failed['state'] == 'failed' and failed['last'] is None
     assert failed['curve'] == [[10, .2]]
