@@ -312,7 +312,9 @@ class HKT(Method):
                 continue
             statistics[f'intensity.{site.child}'] = (
                 attention.intensity.detach() * attention.factor)
-            for name, value in attention.last.items():
+            # Of a mixture that is not made it is that of an earlier step.
+            last = {} if mixture.weaned else attention.last
+            for name, value in last.items():
                 statistics[f'{name}.{site.child}'] = value
         for i, error in self.errors.items():
             statistics[f'error.{self.sites[i].child}'] = error
@@ -320,6 +322,7 @@ class HKT(Method):
 
     def forward(self, step: Step) -> Dict[str, Tensor]:
         inheritance = Inheriting(self, step)
+        self.errors = {}  # of a step without hints there are none
         losses = {}
         for term in ('inherited', 'hint', 'parent_head', 'logits'):
             if self.weight(term) > 0:

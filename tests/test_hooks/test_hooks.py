@@ -136,6 +136,36 @@ def test_schedule_turns_weights_and_intensity(tmp_path):
     assert torch.isfinite(torch.tensor(scalars['train/loss'].data[0])).all()
 
 
+def test_what_is_weaned_is_no_longer_logged(tmp_path):
+    """Its last value again and again would look as if it were there."""
+    half = [
+        dict(knob=knob, stop=0.0, end=0.5)
+        for knob in ('intensity', 'weights.hint')
+    ]
+    cfg = digits_config(
+        tmp_path,
+        dict(type='mmhkt.HKT', schedule=half),
+        custom_hooks=[dict(type='mmhkt.RecordHook')])
+    cfg.default_hooks.logger = dict(type='LoggerHook', interval=1)
+    cfg.default_hooks.mixture = dict(type='mmhkt.MixtureHook', interval=1)
+    runner = run(cfg)
+    path = next(tmp_path.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [line for line in lines if 'loss' in line]
+    assert len(lines) == 8
+    site = 'backbone.layer1'
+    for name in ('hkt.hint.loss', f'hkt.error.{site}'):
+        assert [name in line for line in lines] == [True] * 4 + [False] * 4
+        assert f'train/{name}' not in runner.message_hub.log_scalars
+    for name in ('hkt.inherited.loss', 'hkt.logits.loss',
+                 f'hkt.intensity.{site}'):
+        assert all(name in line for line in lines)
+    curves = runner.message_hub.runtime_info['training']
+    assert [
+        len(curves[f'hkt.{name}.{site}']) for name in ('error', 'intensity')
+    ] == [4, 8]
+
+
 def test_what_is_exported_are_the_averaged_weights(tmp_path):
     run(
         digits_config(
