@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Dict, Optional, Set, Tuple
+from typing import Dict, Optional, Sequence, Set, Tuple
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
@@ -89,15 +89,14 @@ class MixtureHook(Hook):
         if log:
             for name, value in statistics.items():
                 runner.message_hub.update_scalar(f'train/{name}', value)
-        self._forget(runner, {*statistics, *(outputs or ())})
+        self._forget(runner, model.methods, {*statistics, *(outputs or ())})
         if keep:
             self._keep(runner, window, statistics)
 
     @staticmethod
-    def _forget(runner, known: Set[str]) -> None:
+    def _forget(runner, methods: Sequence, known: Set[str]) -> None:
         """Leave out of the logs what is no longer there, as hints of a child
         that is weaned, of which the hub would keep saying the last value."""
-        methods = hereditary(runner).methods
         ours = tuple(f'train/{name}.'
                      for name in ('native', *(m.name for m in methods)))
         scalars = runner.message_hub.log_scalars

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+# Accuracy of the child of each parent; by chance 10.
+LEAST = dict(transformer=40, convolutional=20)
+
 
 @pytest.mark.slow
 def test_trained_not_only_stepped(tmp_path):
@@ -24,7 +27,7 @@ def test_trained_not_only_stepped(tmp_path):
     for parent, run in found.items():
         first, last = across_families.ends(run['loss'])
         assert last < 0.5 * first, parent
-        assert run['accuracy'] > 20, parent  # by chance 10
+        assert run['accuracy'] > LEAST[parent], parent
         assert len(run['errors']) == 3
         for site, errors in run['errors'].items():
             first, last = across_families.ends(errors)
