@@ -88,7 +88,7 @@ def scores(summary, seed):
     """What makes up the accuracy table, and how it came about."""
     return {
         (method['name'], run['seed']):
-        [run[key] for key in run if key not in ('peak_memory', )]
+        [run[key] for key in run if key not in ('peak_memory', 'seconds')]
         for method in summary['methods']
         for run in method['runs'] if run['seed'] == seed
     }
