@@ -154,6 +154,28 @@ def test_second_start_runs_nothing(whole, environment):
 
 
 @pytest.mark.slow
+def test_kept_records_are_enough_to_go_on_with(whole, environment, tmp_path):
+    folder = tmp_path / 'work_dirs/my'
+    done = tool('maintenance/keep_records.py', whole[0] / 'work_dirs/my',
+                folder)
+    assert len(done.stdout.splitlines()) == 4 * 3 + 3
+    assert not list(folder.rglob('*.pth'))
+    # Of what had not come to its end nothing is kept.
+    record = folder / 'hkt/seed_1/record.json'
+    record.write_text(
+        json.dumps({
+            **json.loads(record.read_text()), 'finished': False
+        }))
+    again = tmp_path / 'again'
+    tool('maintenance/keep_records.py', folder, again / 'work_dirs/my')
+    done = compare(again, environment, '--jobs', 2)
+    started = [s for s in done.stdout.splitlines() if s.endswith('started')]
+    assert started == ['hkt, seed 1: started']
+    for seed in (0, 1):
+        assert scores(summary(again), seed) == scores(summary(whole[0]), seed)
+
+
+@pytest.mark.slow
 def test_unfair_comparison_gets_no_differences(whole, environment, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     folder = tmp_path / 'work_dirs/my'
