@@ -249,6 +249,21 @@ def test_absent_parent_is_seen_before_anything_runs(config):
         check_parents(plan)
 
 
+@pytest.mark.parametrize('name, nearest', [
+    ('mmhkt::alone/resnet21_digits.py', 'mmhkt::alone/resnet20_digits.py'),
+    ('resnet50_8xb16_cifar11', 'resnet50_8xb16_cifar10'),
+])
+def test_a_parent_of_no_config_is_seen_before_anything_runs(
+        config, name, nearest):
+    plan, _ = planned(
+        config(
+            "methods=['mmhkt.HKT']", 'parent = dict(_delete_=True, '
+            f"config='{name}', random_weights=True)"))
+    with pytest.raises((ValueError, FileNotFoundError),
+                       match=f'no .*{name}.*; nearest: {nearest}'):
+        check_parents(plan)
+
+
 def test_parent_that_is_trained_too(config):
     plan, _ = planned(config("methods=['mmhkt.HKT'], train_parent=True"))
     check_parents(plan)
