@@ -52,10 +52,10 @@ class HKT(Method):
     - the hints, whose weight falls from 100 to 0 in that time, ask each stage
       to make what it inherits;
     - where the child's maps meet its parent's tokens, as a convolutional child
-      those of a vision transformer, it makes them less well, and intensity
-      and hints are 0 after 30 % of the training, however short it is. The
-      reverse, a transformer that a convolutional network brings up, needs no
-      exception;
+      those of a vision transformer, it makes them less well: nothing is mixed,
+      and hints on its own features end after 10 % of the training, however
+      short it is. The reverse, a transformer that a convolutional network
+      brings up, needs no exception;
     - the gradients are bounded relative to the weights, so that the learning
       rate that suits the child alone is survived, whatever it is.
 
@@ -99,7 +99,8 @@ class HKT(Method):
         weights (dict, optional): Of ``native`` (0; it costs a second pass),
             ``inherited`` (1), ``parent_head`` (0), ``hint`` (100) and
             ``logits`` (9). Without ``inherited`` the hints are on the child's
-            own features. Where logits cannot be compared, because the
+            own features: the default where a child's maps meet a parent's
+            tokens. Where logits cannot be compared, because the
             parent's classes are others or there are none, the default leaves
             them out, and the pairing table says so.
         schedule (Sequence[dict], optional): Knobs: ``'intensity'`` and
@@ -125,9 +126,10 @@ class HKT(Method):
     default_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.3, least_iters=1500, latest=latest)
         for knob, latest in (('intensity', 0.7), ('weights.hint', 1.0)))
-    # In its place where a child's maps meet a parent's tokens.
+    # In their place where a child's maps meet a parent's tokens.
     early_schedule = tuple(
-        dict(knob=knob, stop=0.0, end=0.3) for knob in site_knobs)
+        dict(knob=knob, stop=0.0, end=0.1) for knob in site_knobs)
+    unmixed = dict(native=1.0, inherited=0.0)
     published: Dict[str, Any] = dict(
         sites='head',
         attention=dict(mode='gate', gate_gradient=True),
@@ -165,8 +167,8 @@ class HKT(Method):
             **(attention or {})
         }
         self.bound = bound
-        # Whether logits are left out where they cannot be compared.
-        self.logits_typed = 'logits' in (weights or {})
+        # What is typed holds whatever the sites are.
+        self.typed = frozenset(weights or ())
         self.left_out = ''
         self.mixtures = nn.ModuleList()
         self.teacher = KD(temperature=2.0, standardise=True, sees=sees)
@@ -178,6 +180,11 @@ class HKT(Method):
     def connect(self, sites: List[Site], child: Extraction,
                 parent: Extraction) -> None:
         _check_child_sites(sites, child.dissection)
+        met = {(s.child_layout.kind, s.parent_layout.kind) for s in sites}
+        if self.schedule_open and ('map', 'tokens') in met:
+            self.set_schedule(self.early_schedule)
+            if not self.typed & set(self.unmixed):
+                self.weights.update(self.unmixed)
         wanted = {term: weight > 0 for term, weight in self.weights.items()}
         if not any(wanted[term] for term in wanted if term != 'native'):
             raise ValueError(
@@ -200,9 +207,6 @@ class HKT(Method):
             _calls(site, child.dissection, parent.dissection) for site in sites
         ]
         self.hint_factors = [1.0] * len(sites)
-        met = {(s.child_layout.kind, s.parent_layout.kind) for s in sites}
-        if self.schedule_open and ('map', 'tokens') in met:
-            self.set_schedule(self.early_schedule)
         self.judged_sites: List[int] = []
         if wanted['parent_head']:
             _check_classes(child, parent)
@@ -233,7 +237,7 @@ class HKT(Method):
             self.teacher.connect(
                 find_sites('logits', child, parent), child, parent)
         except ValueError as error:
-            if self.logits_typed:
+            if 'logits' in self.typed:
                 raise
             self.weights['logits'] = 0.0
             self.left_out = str(error)
@@ -241,22 +245,27 @@ class HKT(Method):
     def notes(self) -> List[str]:
         notes = []
         early = self.schedule == list(self.early_schedule)
-        if self.schedule_open and early and (self.weights['inherited'] > 0
+        mixed = self.weights['inherited'] > 0
+        if self.schedule_open and early and (mixed
                                              or self.weights['hint'] > 0):
-            notes.append(f'{self.name} weans within 30 % of any training, '
-                         "because the child's maps meet the parent's tokens")
+            nothing = '' if mixed else 'mixes nothing and '
+            notes.append(f'{self.name} {nothing}weans within 10 % of any '
+                         "training, because the child's maps meet the "
+                         "parent's tokens")
         if self.left_out:
             notes.append(f'{self.name} leaves the logits out: {self.left_out}')
         return notes
 
     def describe(self) -> List[Dict[str, Any]]:
+        adapters = [m.transfer or m.back for m in self.mixtures]
         return [
             dict(
-                adapter=(mixture.transfer or mixture.back).describe(),
+                # Of a method of logits alone there is none.
+                adapter=adapter.describe() if adapter else 'none',
                 parameters=sum(p.numel() for p in mixture.parameters()),
                 reruns=self.reruns
                 if self.weights['inherited'] > 0 else 'nothing')
-            for mixture in self.mixtures
+            for mixture, adapter in zip(self.mixtures, adapters)
         ]
 
     def knobs(self) -> List[str]:

@@ -382,14 +382,25 @@ def test_between_families_it_weans_early_and_says_so():
     loss = across_families()
     method = loss.inheritance.methods[0]
     assert [m.regression.alike for m in method.mixtures] == [False] * 3
-    assert 'hkt weans within 30 % of any training' in (pairing(
-        loss.inheritance).caption)
+    assert 'hkt mixes nothing and weans within 10 % of any training' in (
+        pairing(loss.inheritance).caption)
+    assert {row['reruns'] for row in method.describe()} == {'nothing'}
+    assert not method.mixes() and method.weight('native') == 1
     knobs = Knobs([method])
-    for iteration, factor in ((0, 1), (150, 0.5), (300, 0)):
+    for iteration, factor in ((0, 1), (50, 0.5), (100, 0)):
         knobs.turn(iteration, 1000, 1000)
-        assert [m.attention.factor for m in method.mixtures] == [factor] * 3
         assert method.hint_factors == [factor] * 3
         assert (method.bounds() is None) == (factor == 0)
+
+
+def test_a_mixture_that_is_typed_is_made_between_families():
+    loss = across_families(weights=dict(inherited=1))
+    method = loss.inheritance.methods[0]
+    assert 'hkt weans within 10 % of any training' in (pairing(
+        loss.inheritance).caption)
+    Knobs([method]).turn(50, 1000, 1000)
+    assert [m.attention.factor for m in method.mixtures] == [0.5] * 3
+    assert method.mixes() and method.weight('native') == 0
 
 
 def test_one_such_site_is_enough():
@@ -400,7 +411,7 @@ def test_one_such_site_is_enough():
     ])
     method = loss.inheritance.methods[0]
     assert [m.regression.alike for m in method.mixtures] == [False, True]
-    Knobs([method]).turn(150, 1000, 1000)
+    Knobs([method]).turn(50, 1000, 1000)
     assert method.hint_factors == [0.5] * 2
 
 
@@ -424,6 +435,10 @@ def test_what_is_typed_or_of_another_method_holds_between_families(
 def test_nothing_is_said_where_there_is_nothing_to_wean():
     loss = across_families(weights=dict(inherited=0, hint=0))
     assert loss.inheritance.methods[0].notes() == []
+    assert 'none' in [
+        row['adapter'] for row in loss.inheritance.methods[0].describe()
+    ]
+    assert pairing(loss.inheritance).rows
     # Typed, it needs no reason.
     loss = across_families(schedule=list(HKT.early_schedule))
     assert loss.inheritance.methods[0].notes() == []

@@ -320,7 +320,7 @@ def test_pair(tmp_path, pair):
     for method in runner.inheritance.methods:
         assert any(n.startswith(f'train/{method.name}.') for n in losses)
     for name, values in losses.items():
-        # Of a parent with tokens hints end within 30 % of the two steps.
+        # Of a parent with tokens hints end within 10 % of the two steps.
         early = name == 'train/hkt.hint.loss' and pair.startswith('upernet')
         assert len(values) == 2 - early and np.isfinite(values).all(), name
     assert np.isfinite(logged['val/aAcc'].current())
