@@ -278,15 +278,17 @@ def needs_parent(entry: Entry) -> bool:
 
 
 def check_parents(plan: Plan) -> None:
-    """Make sure that the parents' checkpoints are there, before hours of
-    runs that need none.
+    """Make sure that the parents' checkpoints and configs are there, before
+    hours of runs that need none.
 
     Raises:
-        ConfigError: If one is not.
+        ConfigError: If a checkpoint is not.
+        ValueError, FileNotFoundError: If a config is not.
     """
     if plan.parent is not None:
         return
-    for entry in filter(needs_parent, plan.entries):
+    entries = list(filter(needs_parent, plan.entries))
+    for entry in entries:
         path = entry.cfg.parent.get('checkpoint')
         if (path and not path.startswith(('http://', 'https://'))
                 and not Path(path).expanduser().is_file()):
@@ -294,9 +296,14 @@ def check_parents(plan: Plan) -> None:
                 f'there is no parent checkpoint {path}; train it first, or '
                 'let comparison = dict(train_parent=True, ...) do it')
     # Here, because it imports what tools have to quieten first.
+    from mmhkt.models import Parent
     from mmhkt.runner.preflight import preflight
     for entry in plan.entries:
         preflight(entry.cfg)
+    # A training says it when it builds its parent: after the child alone.
+    configs = [entry.cfg.parent.get('config') for entry in entries]
+    for config in dict.fromkeys(c for c in configs if isinstance(c, str)):
+        Parent.check_config(config)
 
 
 def _parent(cfg: Config, folder: Path, amp: bool) -> Run:

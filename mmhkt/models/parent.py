@@ -117,8 +117,8 @@ class Parent(nn.Module):
             channel_order = channel_order or 'rgb'
             config = _of_module(module, data_preprocessor)
         has_weights = random_weights or _brings_weights(config, module)
-        if isinstance(config, str):
-            config, address = _named(config)
+        if isinstance(config, str) and is_zoo_name(config):
+            config, address = from_zoo(config)
             checkpoint = checkpoint or (None if has_weights else address)
         self.cfg = _config_of(config)
         if checkpoint is None and not has_weights:
@@ -150,6 +150,16 @@ class Parent(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @staticmethod
+    def check_config(config: str) -> None:
+        """Whether a name of the zoo or a path is that of a parent's config.
+
+        Raises:
+            ValueError: If there is no such name, or no model in the config.
+            FileNotFoundError: If there is no such file.
+        """
+        _config_of(from_zoo(config)[0] if is_zoo_name(config) else config)
+
     @classmethod
     def from_cfg(cls, cfg: Any) -> 'Parent':
         """Build from a config's ``parent``.
@@ -168,7 +178,6 @@ class Parent(nn.Module):
 
         Raises:
             SettingError: Without a parent, or with a wrong setting.
-            ConfigError: If its config is not there.
             FileNotFoundError: If a file is not there.
         """
         if cfg is None or cfg == {}:
@@ -190,9 +199,6 @@ class Parent(nn.Module):
                   or isinstance(cfg.get('config'), str)
                   and is_zoo_name(cfg['config'])):
             raise SettingError(NO_CHECKPOINT)
-        if isinstance(cfg.get('config'), str):
-            # Told here: a child alone may be trained before it is built.
-            _config_of(_named(cfg['config'])[0])
         return cfg
 
     def connect(self, child: nn.Module, images: ImageFormat) -> None:
@@ -351,11 +357,6 @@ class Renormalise(nn.Module):
             what, ', channels reversed' if self.flip else '',
             f', repeated {self.repeat} times' if self.repeat > 1 else ''
         ])
-
-
-def _named(config: str) -> Tuple[Union[str, Config], Optional[str]]:
-    """What a name or a path stands for: its config, its weights' address."""
-    return from_zoo(config) if is_zoo_name(config) else (config, None)
 
 
 def _config_of(config: Union[str, dict, nn.Module]) -> Config:

@@ -12,13 +12,15 @@ import sys
 from pathlib import Path
 from typing import List
 
+from mmhkt.comparison.entries import PARENT
 from mmhkt.comparison.records import is_finished
+from mmhkt.evaluation import IMAGES
+from mmhkt.utils.files import replaced
 
 REPORTS = ('comparison.md', 'comparison.csv', 'comparison.html', 'ladder.md',
            'ladder.csv', 'ladder.html')
 # Of a run: what it came to, and of each image of the test set.
-RECORDS = ('record.json', 'images.npz')
-PARENT = 'parent'
+RECORDS = ('record.json', IMAGES)
 
 
 def keep(source: Path, target: Path) -> List[Path]:
@@ -43,7 +45,8 @@ def keep(source: Path, target: Path) -> List[Path]:
     for path in sorted(found):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        with replaced(copy) as partial:
+            shutil.copyfile(path, partial)
         written.append(copy)
     return written
 
