@@ -120,10 +120,13 @@ RESULT = re.compile(
     r'!\[[^]]*\]\(\S*figures/(?!step\.svg)|'
     r'^\|.*(?:\xb1|\d\.\d|[+\u2212]\d)', re.MULTILINE)
 COMMAND = re.compile(
-    r'(?:mmhkt|tools/|make) ?(?:train|test|compare|benchmark|inspect|demo)')
+    r'(?:mmhkt|tools/|make) ?(?:train|test|compare|benchmark|inspect|demo|'
+    'maintenance/across)')
 MEASURED = [
     'README.md', 'docs/evidence.md', 'docs/flow.md', 'docs/inheritance.md',
-    'docs/results.md', 'docs/segmentation.md', 'docs/visualization.md'
+    'docs/results.md', 'docs/segmentation.md', 'docs/visualization.md',
+    *(f'docs/evidence/{page.name}'
+      for page in sorted((REPO / 'docs/evidence').glob('*.md')))
 ]
 
 
@@ -145,10 +148,11 @@ def test_results_stand_beside_their_command(name):
     for heading, text in sections(path).items():
         if not RESULT.search(re.sub(r'```.*?```', '', text, flags=re.DOTALL)):
             continue
-        linked = [
-            sections((path.parent / page) if page else path)[anchor]
-            for page, anchor in re.findall(r'\]\(([^)#:]*)#([^)]+)\)', text)
-        ]
+        linked = []
+        for page, anchor in re.findall(
+                r'\]\(((?:[^)#:]*\.md)?)(?:#([^)]+))?\)', text):
+            found = sections(path.parent / page if page else path)
+            linked += [found[anchor]] if anchor else found.values()
         assert any(map(COMMAND.search, [text, *linked])), heading
 
 

@@ -7,10 +7,13 @@ trains both alone, for a while, on as many images or on more
 (``--parent-train``), and then each as the parent of a small one of the other
 family, with HKT and, from the same weights on the same batches, alone. Printed
 are accuracies and, site by site, the error of the hints at the beginning and
-at the end of the time that they are given.
+at the end of the time that they are given. Settings of HKT are tried by, say,
+``--hkt '{"weights": {"inherited": 0}}'``, and chosen on training images that
+no network learns from (``--held-out``, from which one on).
 """
 import argparse
 import copy
+import json
 from statistics import mean, stdev
 from typing import Optional
 
@@ -23,17 +26,22 @@ from torch import nn
 import mmhkt
 
 
-def arrays(path: str, train: int, test: int) -> tuple:
+def arrays(path: str,
+           train: int,
+           test: int,
+           held_out: Optional[int] = None) -> tuple:
     """Images (N, C, H, W), 0 mean and unit variance, and labels."""
     file = np.load(path)
     found = []
-    for split, count in (('train', train), ('test', test)):
-        images = torch.from_numpy(file[f'{split}_images'][:count]).float()
+    scored = ('test', 0) if held_out is None else ('train', held_out)
+    for (split, first), count in ((('train', 0), train), (scored, test)):
+        chosen = slice(first, first + count)
+        images = torch.from_numpy(file[f'{split}_images'][chosen]).float()
         images = images[:,
                         None] if images.dim() == 3 else images.movedim(-1, 1)
         found += [
             images,
-            torch.from_numpy(file[f'{split}_labels'][:count]).long().flatten()
+            torch.from_numpy(file[f'{split}_labels'][chosen]).long().flatten()
         ]
     mean, std = found[0].mean(), found[0].std()
     for i in (0, 2):
@@ -98,7 +106,8 @@ def train(child,
           epochs: int,
           size: int = 64,
           rate: float = 3e-3,
-          seed: int = 0) -> dict:
+          seed: int = 0,
+          hkt: Optional[dict] = None) -> dict:
     """Train, alone without a parent; losses and hint errors, step by step."""
     images, labels, *test = data
     steps = epochs * (len(images) // size)
@@ -106,7 +115,12 @@ def train(child,
     if parent is None:
         loss, parameters = None, child.parameters()
     else:
-        loss = mmhkt.inherit(child, parent, images[:1], steps=steps)
+        loss = mmhkt.inherit(
+            child,
+            parent,
+            images[:1],
+            steps=steps,
+            method=dict(type='mmhkt.HKT', **(hkt or {})))
         if seed == 0:
             print(loss.pairing())
         parameters = loss.parameters()
@@ -147,7 +161,8 @@ def both_ways(data: tuple,
               big=(64, 4, (16, 32, 64)),
               small=(32, 3, (8, 12, 16)),
               seeds: int = 1,
-              seen: Optional[int] = None) -> dict:
+              seen: Optional[int] = None,
+              hkt: Optional[dict] = None) -> dict:
     """Each family as the parent of the other, of all images, its child of the
     first ones: what is found of the first seed, and the gains of all."""
     images = data[0]
@@ -167,7 +182,7 @@ def both_ways(data: tuple,
                 convolutional(images, small[2])
                 if name == 'transformer' else transformer(images, *small[:2]))
             alone = train(copy.deepcopy(child), None, few, epochs, seed=seed)
-            found = train(child, parent, few, epochs, seed=seed)
+            found = train(child, parent, few, epochs, seed=seed, hkt=hkt)
             result.setdefault(name, found)
             gains.append(found['accuracy'] - alone['accuracy'])
             print(
@@ -193,10 +208,17 @@ if __name__ == '__main__':
     parser.add_argument('--epochs', type=int, default=5)
     parser.add_argument('--parent-train', type=int)
     parser.add_argument('--seeds', type=int, default=1)
+    parser.add_argument('--held-out', type=int)
+    parser.add_argument('--hkt', type=json.loads)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    parent_train = args.parent_train or args.train
+    if args.held_out is not None and args.held_out < parent_train:
+        parser.error(f'--held-out {args.held_out} is one of the '
+                     f'{parent_train} images that the parent learns from')
     both_ways(
-        arrays(args.file, args.parent_train or args.train, args.test),
+        arrays(args.file, parent_train, args.test, args.held_out),
         args.epochs,
         seeds=args.seeds,
-        seen=args.train)
+        seen=args.train,
+        hkt=args.hkt)

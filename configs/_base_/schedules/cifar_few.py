@@ -4,7 +4,7 @@
 
 # optimizer
 # The best rate of 0.05, 0.1 and 0.2 for a ResNet-20 alone, see
-# docs/evidence.md.
+# docs/evidence/few_images.md.
 optim_wrapper = dict(
     optimizer=dict(
         type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4))
