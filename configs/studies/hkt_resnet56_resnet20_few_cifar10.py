@@ -17,7 +17,7 @@ def weaned(end, hints=None, **settings):
 def before(**settings):
     """The former default: hints to the end and nothing else."""
     weights = dict(logits=0, **settings.pop('weights', {}))
-    return weaned(0.7, weights=weights, bound=None, **settings)
+    return weaned(0.7, weights=weights, bound=0, **settings)
 
 
 def dkd():
@@ -35,7 +35,7 @@ comparison = dict(
         'untaught':
         hkt(weights=dict(logits=0)),
         'unbounded':
-        hkt(bound=None),
+        hkt(bound=0),
         'taught-only':
         hkt(weights=dict(hint=0), attention=dict(intensity=0.0)),
         # How long the child is raised.
@@ -61,13 +61,13 @@ comparison = dict(
         'half':
         hkt(attention=dict(intensity=0.5),
             schedule=[],
-            bound=None,
+            bound=0,
             weights=dict(native=1, logits=0)),
         # The same errors of the child's own features: nothing is mixed.
         'unmixed':
         hkt(attention=dict(intensity=0.0),
             schedule=[],
-            bound=None,
+            bound=0,
             weights=dict(logits=0)),
         # The mixture alone: there are no hints.
         'unhinted':

@@ -16,11 +16,11 @@ class GatedHKT(HKT):
     rate.
 
     Args:
-        sites, attention, scale, judged, weights, schedule, as_published: As
-            in :class:`mmhkt.methods.HKT`; the default site is ``'head'``, the
-            attention ``dict(mode='gate')``, the weights 1/3 for ``native``,
-            ``inherited`` and ``parent_head`` and 0 for ``hint``, and nothing
-            is scheduled.
+        sites, attention, scale, judged, weights, schedule, bound,
+            as_published: As in :class:`mmhkt.methods.HKT`; the default site
+            is ``'head'``, the attention ``dict(mode='gate')``, the weights
+            1/3 for ``native``, ``inherited`` and ``parent_head`` and 0 for
+            ``hint``, and nothing is scheduled or bounded.
     """
 
     default_sites = 'head'
@@ -28,3 +28,4 @@ class GatedHKT(HKT):
     default_weights = dict(
         native=1 / 3, inherited=1 / 3, parent_head=1 / 3, hint=0.0, logits=0.0)
     default_schedule = ()
+    default_bound = 0.0

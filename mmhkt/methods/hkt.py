@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mmhkt.inheritance import (PRESETS, Dissection, Extraction, Mixture, Site,
                                find_sites)
 from mmhkt.registry import METHODS
-from mmhkt.utils.settings import NotNegative, Positive
+from mmhkt.utils.settings import NotNegative
 from .base import Method
 from .common_settings import Attention, Schedules, Sees, Sites
 from .inheriting import Inheriting
@@ -110,8 +110,8 @@ class HKT(Method):
         bound (float, optional): As long as there is a mixture or a hint, how
             large the gradient of the child may be relative to its weights,
             both as one norm; less at learning rates above 0.1, see
-            :func:`mmhkt.inheritance.bound_gradients`. None bounds nothing.
-            Defaults to 0.2.
+            :func:`mmhkt.inheritance.bound_gradients`. 0 bounds nothing, as
+            the paper does. Defaults to None, 0.2.
         as_published (bool): Whether what the settings above leave open is
             the paper's, :attr:`published`. Defaults to False.
         sees (str, optional): Which features are compared and judged where
@@ -130,12 +130,14 @@ class HKT(Method):
     early_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.1) for knob in site_knobs)
     unmixed = dict(native=1.0, inherited=0.0)
+    default_bound = 0.2
     published: Dict[str, Any] = dict(
         sites='head',
         attention=dict(mode='gate', gate_gradient=True),
         weights=dict(
             native=1.0, inherited=1.0, parent_head=1.0, hint=0.0, logits=0.0),
-        schedule=())
+        schedule=(),
+        bound=0.0)
 
     def __init__(self,
                  sites: Sites = None,
@@ -144,7 +146,7 @@ class HKT(Method):
                  judged: Literal['mixture', 'own'] = 'mixture',
                  weights: Optional[Dict[str, NotNegative]] = None,
                  schedule: Schedules = None,
-                 bound: Optional[Positive] = 0.2,
+                 bound: Optional[NotNegative] = None,
                  as_published: bool = False,
                  sees: Sees = None):
         default_attention = self.default_attention
@@ -154,6 +156,7 @@ class HKT(Method):
             weights = {**self.published['weights'], **(weights or {})}
             if schedule is None:
                 schedule = self.published['schedule']
+            bound = self.published['bound'] if bound is None else bound
         super().__init__(
             sites=sites, weights=weights, schedule=schedule, sees=sees)
         self.scale = scale
@@ -166,7 +169,7 @@ class HKT(Method):
             **default_attention,
             **(attention or {})
         }
-        self.bound = bound
+        self.bound = self.default_bound if bound is None else bound
         # What is typed holds whatever the sites are.
         self.typed = frozenset(weights or ())
         self.left_out = ''
@@ -310,7 +313,7 @@ class HKT(Method):
 
     def bounds(self) -> Optional[float]:
         if self.mixes() or self.weight('hint') > 0:
-            return self.bound
+            return self.bound or None
         return None
 
     def statistics(self) -> Dict[str, Tensor]:

@@ -14,10 +14,11 @@ class LePoKet(HKT):
     training. ``as_published=True`` restores the paper's setting.
 
     Args:
-        sites, attention, scale, judged, weights, schedule, as_published: As
-            in :class:`mmhkt.methods.HKT`; the attention's default is
-            ``dict(mode='learnable')``, the weights' 1/2 for ``native`` and
-            ``inherited`` and 0 for the others, the site's ``'head'``.
+        sites, attention, scale, judged, weights, schedule, bound,
+            as_published: As in :class:`mmhkt.methods.HKT`; the attention's
+            default is ``dict(mode='learnable')``, the weights' 1/2 for
+            ``native`` and ``inherited`` and 0 for the others, the site's
+            ``'head'``; nothing is bounded.
     """
 
     default_sites = 'head'
@@ -26,9 +27,11 @@ class LePoKet(HKT):
     default_attention = dict(mode='learnable')
     default_schedule = (dict(
         knob='intensity', rule='linear', start=1.0, stop=0.0, end=0.7), )
+    default_bound = 0.0
     published = dict(
         sites='head',
         attention=dict(mode='learnable', gate_gradient=True),
         weights=dict(
             native=0.0, inherited=1.0, parent_head=0.0, hint=0.0, logits=0.0),
-        schedule=())
+        schedule=(),
+        bound=0.0)

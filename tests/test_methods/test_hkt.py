@@ -259,17 +259,19 @@ def test_hkt_as_the_paper_has_it():
     assert attention.mode == 'gate' and attention.select == 'novelty'
     assert attention.gate_gradient
     assert attention.intensity.item() == pytest.approx(0.6)
+    assert method.mixes() and method.bounds() is None
     # What is typed holds.
     mixed = HKT(
         as_published=True,
         sites='stages',
+        bound=0.1,
         weights=dict(parent_head=0),
         attention=dict(gate_gradient=False),
         schedule=[dict(knob='intensity')])
     assert mixed.weights == dict(
         native=1, inherited=1, parent_head=0, hint=0, logits=0)
     assert mixed.sites_wanted == 'stages' and len(mixed.schedule) == 1
-    assert not mixed.attention['gate_gradient']
+    assert not mixed.attention['gate_gradient'] and mixed.bound == 0.1
 
 
 def test_hints_are_turned_site_by_site():
@@ -357,9 +359,12 @@ def test_gradients_are_bounded_while_something_is_inherited():
     method.turn('weights.hint', 0.0)
     method.turn('intensity', 0.0)
     assert method.bounds() is None
-    assert HKT(bound=None).bound is None
+    assert HKT().bound == HKT(bound=None).bound == 0.2
+    unbounded = HKT(bound=0)
+    stages_model(unbounded)
+    assert unbounded.mixes() and unbounded.bounds() is None
     with pytest.raises(ValueError, match='HKT: bound must be a number'):
-        HKT(bound=0)
+        HKT(bound=-1)
 
 
 def across_families(reverse=False, **settings):
