@@ -138,7 +138,7 @@ class InheritedLoss(nn.Module):
         if 'epoch' in units:
             raise ValueError("A schedule counts in epochs; unit='run' or "
                              "'iter' is known in a loop of one's own.")
-        if 'run' in units and steps is None:
+        if steps is None and self._knobs.need_length():
             names = [m.name for m in methods if m.schedule]
             raise ValueError(
                 f'{", ".join(names)} changes while the training goes on: say '
@@ -188,7 +188,8 @@ class InheritedLoss(nn.Module):
         if self.steps is not None or self._knobs.units():
             steps = self.steps or self.step + 1
             self._knobs.turn(self.step, steps, steps)
-        self.step += 1
+        if self.training:
+            self.step += 1
         samples = self.inheritance.task.samples(labels)
         total, self.terms = self.inheritance.parse_losses(
             self.inheritance.loss(images, samples))

@@ -114,6 +114,46 @@ def test_schedules_follow_the_steps(batch):
         mmhkt.inherit(Plain(4), Plain(8), batch[0])
 
 
+@pytest.mark.parametrize('schedule, needs', [
+    (dict(unit='iter', begin=2), True),
+    (dict(unit='iter', end=4, least_iters=9), True),
+    (dict(unit='iter', end=4), False),
+    (dict(unit='iter', begin=2, rule='constant', start=0), False),
+])
+def test_what_ends_with_the_training_needs_its_length(batch, schedule, needs):
+    method = dict(
+        type='mmhkt.KD', schedule=[dict(schedule, knob='weights.native')])
+    if needs:
+        with pytest.raises(ValueError, match='kd changes .* steps='):
+            mmhkt.inherit(Plain(4), Plain(8), batch[0], method)
+        return
+    with mmhkt.inherit(Plain(4), Plain(8), batch[0], method) as loss:
+        for _ in range(4):
+            loss(*batch)
+    expected = 0.1 / 4 if 'end' in schedule else 0
+    assert loss.inheritance.methods[0].weight('native') == pytest.approx(
+        expected)
+
+
+def test_looking_at_other_images_changes_nothing(batch):
+    loss = mmhkt.inherit(Plain(4), Plain(8), batch[0], steps=10)
+    method = loss.inheritance.methods[0]
+    with loss:
+        loss(*batch)
+        before = copy.deepcopy(method.state_dict())
+        loss.eval()
+        with torch.no_grad():
+            for _ in range(5):
+                loss(2 * batch[0], batch[1])
+        assert loss.step == 1 and 'hkt.hint.loss' in loss.terms
+        after = method.state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+        loss.train()
+        loss(*batch)
+    assert loss.step == 2
+    assert method.mixtures[0].attention.factor == pytest.approx(1 - 1 / 7)
+
+
 def test_configs_and_own_losses(batch):
     """A child from a config, a parent with its own normalisation."""
     cfg = Config.fromfile(DIGITS)

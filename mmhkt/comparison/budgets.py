@@ -2,7 +2,7 @@
 """The same training, longer or shorter."""
 import math
 import re
-from typing import Any, Tuple, Union
+from typing import Any, Optional, Tuple, Union
 
 from mmengine.config import Config
 
@@ -13,6 +13,7 @@ STEPS = ('begin', 'end', 'T_max', 'T_0', 'total_steps', 'total_iters',
          'step_size', 'milestones', 'periods')
 # From here on mmengine means "never".
 NEVER = 10**8
+WARM_UP = re.compile(r'(Linear|Constant)(LR|Momentum|ParamScheduler)$')
 UNITS = dict(epoch='epoch', epochs='epoch', iter='iter', iters='iter')
 
 
@@ -72,7 +73,8 @@ def name_of(budget: Union[int, float, str]) -> str:
 def scaled(cfg: Config, length: int) -> Config:
     """A config that trains for another length, with everything in it that
     counts steps: schedules of parameters and of methods, validations and
-    checkpoints. Warm-up is a part of a schedule and is scaled too.
+    checkpoints. Warm-up is a part of a schedule and is scaled too; one that
+    has no two steps left in which to rise is left out.
 
     Args:
         cfg (Config): Is not changed.
@@ -93,9 +95,8 @@ def scaled(cfg: Config, length: int) -> Config:
             _scale(begin, factor, 0),
             _scale(interval, factor)
         ] for begin, interval in loop.dynamic_intervals]
-    schedulers = cfg.get('param_scheduler')
-    for one in _schedulers(schedulers):
-        _scale_scheduler(one, factor)
+    if cfg.get('param_scheduler') is not None:
+        cfg.param_scheduler = _scale_schedulers(cfg.param_scheduler, factor)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if checkpoint and checkpoint.get('interval', -1) > 0:
         checkpoint.interval = _scale(checkpoint.interval, factor)
@@ -110,26 +111,36 @@ def scaled(cfg: Config, length: int) -> Config:
     return cfg
 
 
-def _schedulers(node: Any) -> list:
-    if node is None:
-        return []
+def _scale_schedulers(node: Any, factor: float) -> Any:
     if isinstance(node, (list, tuple)):
-        return [one for part in node for one in _schedulers(part)]
-    # One for each of several optimisers, or one.
-    return [node] if 'type' in node else _schedulers(list(node.values()))
+        found = [_scale_schedulers(one, factor) for one in node]
+        return [one for one in found if one is not None]
+    if 'type' in node:
+        return _scale_scheduler(node, factor)
+    # For each of several optimisers.
+    return {key: _scale_schedulers(one, factor) for key, one in node.items()}
 
 
-def _scale_scheduler(scheduler: dict, factor: float) -> None:
+def _scale_scheduler(scheduler: dict, factor: float) -> Optional[dict]:
     for key in STEPS:
         value = scheduler.get(key)
         if isinstance(value, (list, tuple)):
             scheduler[key] = [_scale(step, factor) for step in value]
         elif value is not None:
-            scheduler[key] = _scale(value, factor, int(key != 'begin'))
+            least = int(key not in ('begin', 'end'))
+            scheduler[key] = _scale(value, factor, least)
     begin, end = scheduler.get('begin', 0), scheduler.get('end')
-    if end is not None and end <= begin:
-        # A warm-up that is shorter than a step.
-        scheduler['end'] = begin + 1
+    if end is None:
+        return scheduler
+    # mmengine's have a first and a last step: in a single one they would go
+    # to where they start, and stay there.
+    least = 1 if scheduler.get('convert_to_iter_based') else 2
+    kind = scheduler['type']
+    name = kind if isinstance(kind, str) else kind.__name__
+    if end - begin < least and WARM_UP.search(name):
+        return None
+    scheduler['end'] = max(end, begin + 1)
+    return scheduler
 
 
 def _scale(steps: int, factor: float, least: int = 1) -> int:

@@ -17,6 +17,13 @@ PARENT = 'parent'  # the folder of the parent's run
 # Of a dataloader: they change no batch.
 HARMLESS = ('num_workers', 'persistent_workers', 'pin_memory',
             'prefetch_factor')
+# What has to be the same in all configs, and what that decides.
+COMPARED = dict(
+    model='children',
+    data_preprocessor='images',
+    train_dataloader='images',
+    val_dataloader='validations',
+    val_evaluator='validations')
 # What else lies beside the folders of methods, whatever the case.
 TAKEN = re.compile(rf'{PARENT}(\.py)?|comparison\..*|costs\..*', re.IGNORECASE)
 
@@ -111,31 +118,33 @@ def _with_our_runner(path: str, cfg: Config) -> Config:
 
 
 def check_comparable(entries: Sequence[Entry]) -> None:
-    """Make sure that configs train one child on the same batches, before
-    anything is trained: else their runs could not stand in one table.
+    """Make sure that configs train one child on the same batches and score it
+    alike, before anything is trained: else their runs could not stand in one
+    table.
 
     Raises:
         ConfigError: If not; names where they differ.
     """
     first = entries[0]
     for entry in entries[1:]:
-        for name in ('model', 'data_preprocessor', 'train_dataloader'):
+        for name, what in COMPARED.items():
             one, other = (
                 flat(plain(e.cfg.get(name)), f'{name}.')
                 for e in (first, entry))
-            wrong = sorted(key for key in {
-                **one,
-                **other
-            } if one.get(key, '') != other.get(key, '')
-                           and key.split('.')[1:2] not in ([k]
-                                                           for k in HARMLESS))
+            wrong = sorted(
+                key for key in {
+                    **one,
+                    **other
+                } if one.get(key, '') != other.get(key, '')
+                and key.split('.')[1:2] not in (
+                    [k]
+                    for k in HARMLESS) and key != 'val_dataloader.batch_size')
             if wrong:
-                what = 'children' if name == 'model' else 'images'
                 raise ConfigError(
                     f'{first.name} and {entry.name} have different {what}: '
                     f'{", ".join(wrong[:6])}{", ..." * (len(wrong) > 6)}. A '
                     'comparison is of methods, for one child on the same '
-                    'batches')
+                    'batches, scored alike')
 
 
 def _named(methods) -> Dict[str, Tuple[str, Any]]:

@@ -285,7 +285,13 @@ def check_parents(plan: Plan) -> None:
         ConfigError: If a checkpoint is not.
         ValueError, FileNotFoundError: If a config is not.
     """
+    # Here, because it imports what tools have to quieten first.
+    from mmhkt.models import Parent
+    from mmhkt.runner.preflight import preflight
     if plan.parent is not None:
+        # Its checkpoint will be there.
+        for entry in plan.entries:
+            preflight(entry.cfg, parent_there=False)
         return
     entries = list(filter(needs_parent, plan.entries))
     for entry in entries:
@@ -295,9 +301,6 @@ def check_parents(plan: Plan) -> None:
             raise ConfigError(
                 f'there is no parent checkpoint {path}; train it first, or '
                 'let comparison = dict(train_parent=True, ...) do it')
-    # Here, because it imports what tools have to quieten first.
-    from mmhkt.models import Parent
-    from mmhkt.runner.preflight import preflight
     for entry in plan.entries:
         preflight(entry.cfg)
     # A training says it when it builds its parent: after the child alone.

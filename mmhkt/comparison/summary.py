@@ -3,7 +3,7 @@
 import math
 import statistics
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 from mmhkt.utils import nearest
 from mmhkt.utils.config import ConfigError, plain
@@ -78,8 +78,7 @@ def summarise(plan: Plan, command: str, jobs: int,
         environment=_environment(known),
         parent=_parent(plan, metric, known),
         deployed=dict(
-            parameters=_common(known, 'parameters'),
-            flops=(costs or {}).get('flops')),
+            parameters=_parameters(known), flops=(costs or {}).get('flops')),
         methods=methods,
         examples=collect_examples(plan))
 
@@ -252,6 +251,14 @@ def _said(value: Any) -> str:
     if isinstance(value, dict):
         return ', '.join(f'{k} {v}' for k, v in value.items() if v is not None)
     return str(value)
+
+
+def _parameters(records: List[dict]) -> Union[int, str, None]:
+    """Of the child; as one text where there are several."""
+    several = sorted({r['parameters'] for r in records} - {None})
+    if len(several) > 1:
+        return ', '.join(f'{number:,}' for number in several)
+    return several[0] if several else None
 
 
 def _common(records: List[dict], key: str) -> Any:

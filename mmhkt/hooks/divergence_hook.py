@@ -52,6 +52,8 @@ class DivergenceHook(Hook):
             [self.interval or min(logging, default=10), self.patience])
         # There it is saved, and resumed, with the checkpoint.
         self._counts = {
+            # Of the optimiser, of which several iterations may be one.
+            'steps': 0,
             'skipped': 0,
             'in_a_row': 0,
             **runner.message_hub.runtime_info.get('skipped', {})
@@ -84,7 +86,8 @@ class DivergenceHook(Hook):
         if self._watch is None:
             return
         self._look(runner)
-        if self._counts['in_a_row'] >= min(self.patience, runner.iter):
+        in_a_row = self._counts['in_a_row']
+        if 0 < min(self.patience, self._counts['steps']) <= in_a_row:
             self._stop()
         bad = not_finite(runner.model, runner.model.state_dict())
         if bad:
@@ -95,6 +98,7 @@ class DivergenceHook(Hook):
     def _look(self, runner) -> None:
         skipped: List[Step] = []
         for step in self._watch.look():
+            self._counts['steps'] += 1
             self._counts['in_a_row'] += 1
             if not step.skipped:
                 self._counts['in_a_row'] = 0

@@ -45,7 +45,7 @@ class ExtractionHook(Hook):
                                f'{trainable or "it is in training mode"}.')
         # Random weights are worth no look.
         if (self.score_parent and runner.val_loop is not None
-                and runner.iter == 0 and model.parent.checkpoint is not None):
+                and runner.iter == 0 and not model.parent.random_weights):
             if model.parent.extraction.reordered:
                 runner.logger.warning(
                     'THE PARENT IS NOT SCORED on the validation set: its '
@@ -54,7 +54,7 @@ class ExtractionHook(Hook):
             try:
                 with private_randomness(0):
                     metrics = _score(runner, model.parent)
-            except (KeyError, RuntimeError, ValueError) as error:
+            except Exception as error:
                 # Of other classes, or another task: its features may do.
                 runner.logger.warning('THE PARENT COULD NOT BE SCORED on the '
                                       f'validation set: {error}')
@@ -86,11 +86,17 @@ def _score(runner, parent: Parent) -> dict:
     loader = runner.val_dataloader
     evaluator = runner.val_evaluator
     evaluator.dataset_meta = getattr(loader.dataset, 'metainfo', None)
-    for batch in loader:
-        data = runner.model.data_preprocessor(batch, False)
-        outputs = parent(data['inputs'], data['data_samples'], mode='predict')
-        evaluator.process(data_samples=outputs, data_batch=batch)
-    return evaluator.evaluate(len(loader.dataset))
+    try:
+        for batch in loader:
+            data = runner.model.data_preprocessor(batch, False)
+            outputs = parent(
+                data['inputs'], data['data_samples'], mode='predict')
+            evaluator.process(data_samples=outputs, data_batch=batch)
+        return evaluator.evaluate(len(loader.dataset))
+    finally:
+        # What is left of a parent that failed would count as the child's.
+        for metric in evaluator.metrics:
+            metric.results.clear()
 
 
 def render(table) -> str:

@@ -62,7 +62,7 @@ class RecordHook(Hook):
         if runner.iter == 0:
             new['initial_weights'] = hash_of_weights(runner.model)
             parent = getattr(hereditary(runner), 'parent', None)
-            if parent is not None and parent.checkpoint is not None:
+            if parent is not None and not parent.random_weights:
                 new['parent_weights'] = hash_of_weights(parent.network)
             self._seen = new
         else:

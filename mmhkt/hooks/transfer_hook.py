@@ -62,6 +62,12 @@ class Knobs:
         """In what the schedules count."""
         return {s.unit for method in self._methods for s in method.schedules}
 
+    def need_length(self) -> bool:
+        """Whether it makes a difference how long the training is."""
+        return any(s.unit == 'run' or s.least_iters > 0 or (
+            s.end is None and s.rule != 'constant') for method in self._methods
+                   for s in method.schedules)
+
     def turn(self, iteration: int, max_iters: int,
              iters_per_epoch: int) -> None:
         """Set what is in force in an iteration.
@@ -72,8 +78,16 @@ class Knobs:
         """
         now = iteration, max_iters, iters_per_epoch
         for method in self._methods:
-            for schedule in method.schedules:
-                factor = schedule.factor(*now)
+            turns = [(s, s.factor(*now)) for s in method.schedules]
+            # What begins later is at its start, unless another comes before.
+            later = [
+                s for s, factor in turns
+                if factor is None and s.rule != 'constant'
+            ]
+            later.sort(key=lambda s: s.begins(*now[1:]), reverse=True)
+            for schedule in later:
+                method.turn(schedule.knob, schedule.start, schedule.sites)
+            for schedule, factor in turns:
                 if factor is not None:
                     method.turn(schedule.knob, factor, schedule.sites)
 

@@ -165,6 +165,8 @@ class Regression(nn.Module):
 
     @torch.no_grad()
     def _learn(self, batch: List[Tensor]) -> None:
+        if not self.training and self.rows > 0:
+            return  # of images that are only looked at
         finite = sum(part.sum() for part in batch).isfinite()
         for mean, part in zip(self.buffers(), batch):
             mean.lerp_(torch.where(finite, part, mean), self.MOMENTUM)

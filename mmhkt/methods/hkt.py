@@ -90,7 +90,9 @@ class HKT(Method):
         sites (str | Sequence[dict], optional): Defaults to None,
             ``'stages'``.
         attention (dict, optional): Config of the Genetic Attention, merged
-            into the default, ``dict(mode='static', intensity=1.0)``.
+            into the default, ``dict(mode='static', intensity=1.0)``. Where
+            a child's maps meet a parent's tokens nothing is mixed unless it,
+            ``native`` or ``inherited`` is typed.
         scale (str): Whether features are brought to each other's scale to be
             mixed, ``'none'``, ``'channel'`` or ``'norm'``, see
             :class:`mmhkt.inheritance.Transfer`. Defaults to ``'none'``.
@@ -129,7 +131,6 @@ class HKT(Method):
     # In their place where a child's maps meet a parent's tokens.
     early_schedule = tuple(
         dict(knob=knob, stop=0.0, end=0.1) for knob in site_knobs)
-    unmixed = dict(native=1.0, inherited=0.0)
     default_bound = 0.2
     published: Dict[str, Any] = dict(
         sites='head',
@@ -150,6 +151,13 @@ class HKT(Method):
                  as_published: bool = False,
                  sees: Sees = None):
         default_attention = self.default_attention
+        # What is typed holds whatever the sites are.
+        self.typed = frozenset(weights or ())
+        self.mixture_open = not attention and not self.typed & {
+            'native', 'inherited'
+        }
+        # Its loss `inherited` is then the child's own.
+        self.unmixed = False
         if as_published:
             sites = self.published['sites'] if sites is None else sites
             default_attention = self.published['attention']
@@ -170,8 +178,9 @@ class HKT(Method):
             **(attention or {})
         }
         self.bound = self.default_bound if bound is None else bound
-        # What is typed holds whatever the sites are.
-        self.typed = frozenset(weights or ())
+        if not self.weights['inherited'] and 'native' not in self.typed:
+            # The labels are always learned from.
+            self.weights['native'] = self.weights['native'] or 1.0
         self.left_out = ''
         self.mixtures = nn.ModuleList()
         self.teacher = KD(temperature=2.0, standardise=True, sees=sees)
@@ -186,8 +195,7 @@ class HKT(Method):
         met = {(s.child_layout.kind, s.parent_layout.kind) for s in sites}
         if self.schedule_open and ('map', 'tokens') in met:
             self.set_schedule(self.early_schedule)
-            if not self.typed & set(self.unmixed):
-                self.weights.update(self.unmixed)
+            self.unmixed = self.mixture_open
         wanted = {term: weight > 0 for term, weight in self.weights.items()}
         if not any(wanted[term] for term in wanted if term != 'native'):
             raise ValueError(
@@ -202,7 +210,8 @@ class HKT(Method):
         if len(last) > 1 and parent.logits_site is not None:
             last = parent.dissection.decisive(
                 last, at=parent.logits_site) or last[-1:]
-        if not wanted['inherited'] and not wanted['hint']:
+        mixing = wanted['inherited'] and not self.unmixed
+        if not mixing and not wanted['hint']:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
@@ -225,7 +234,7 @@ class HKT(Method):
             Mixture(
                 site,
                 self.attention,
-                to_child=wanted['inherited'] or (
+                to_child=mixing or (
                     i in self.judged_sites and self.judged == 'mixture'),
                 to_parent=i in self.judged_sites,
                 scale=self.scale,
@@ -248,7 +257,7 @@ class HKT(Method):
     def notes(self) -> List[str]:
         notes = []
         early = self.schedule == list(self.early_schedule)
-        mixed = self.weights['inherited'] > 0
+        mixed = self.weights['inherited'] > 0 and not self.unmixed
         if self.schedule_open and early and (mixed
                                              or self.weights['hint'] > 0):
             nothing = '' if mixed else 'mixes nothing and '
@@ -266,8 +275,8 @@ class HKT(Method):
                 # Of a method of logits alone there is none.
                 adapter=adapter.describe() if adapter else 'none',
                 parameters=sum(p.numel() for p in mixture.parameters()),
-                reruns=self.reruns
-                if self.weights['inherited'] > 0 else 'nothing')
+                reruns=self.reruns if self.weights['inherited'] > 0
+                and not self.unmixed else 'nothing')
             for mixture, adapter in zip(self.mixtures, adapters)
         ]
 
@@ -299,7 +308,8 @@ class HKT(Method):
         return all(mixture.weaned for mixture in self.mixtures)
 
     def mixes(self) -> bool:
-        return self.weight('inherited') > 0 and not self.weaned()
+        return self.weight('inherited') > 0 and not (self.unmixed
+                                                     or self.weaned())
 
     def needs_own(self) -> bool:
         # Weaned, its loss on the mixture is that of the own pass.

@@ -17,8 +17,9 @@ class Schedule:
         knob (str): ``'intensity'`` or ``'weights.<term>'``.
         rule (str): ``'constant'`` (``start`` throughout), ``'linear'`` or
             ``'cosine'``. Defaults to ``'linear'``.
-        start (float): Fraction of the configured value until ``begin``.
-            Defaults to 1.
+        start (float): Fraction of the configured value at ``begin`` and, by
+            the first of a knob's schedules, before, but not of a
+            ``'constant'``, before which there is the whole. Defaults to 1.
         stop (float): Fraction from ``end`` on. Defaults to 0.
         begin (float): Defaults to 0.
         end (float, optional): Defaults to None, the end of the run.
@@ -88,6 +89,13 @@ class Schedule:
                 "unit='epoch' or 'iter' counts otherwise.")
         return schedule
 
+    def begins(self, max_iters: int, iters_per_epoch: int) -> float:
+        """The iteration of ``begin``."""
+        return self.begin * self._scale(max_iters, iters_per_epoch)
+
+    def _scale(self, max_iters: int, iters_per_epoch: int) -> int:
+        return dict(run=max_iters, epoch=iters_per_epoch, iter=1)[self.unit]
+
     def factor(self, iteration: int, max_iters: int,
                iters_per_epoch: int) -> Optional[float]:
         """The fraction in force in an iteration.
@@ -99,9 +107,9 @@ class Schedule:
         Returns:
             float | None: None before ``begin``.
         """
-        scale = dict(run=max_iters, epoch=iters_per_epoch, iter=1)[self.unit]
-        begin = self.begin * scale
-        end = max_iters if self.end is None else self.end * scale
+        begin = self.begins(max_iters, iters_per_epoch)
+        end = max_iters if self.end is None else (
+            self.end * self._scale(max_iters, iters_per_epoch))
         if end < begin + self.least_iters:
             # Neither earlier than it was to be.
             end = max(end,

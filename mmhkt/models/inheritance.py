@@ -88,7 +88,7 @@ class Inheritance(BaseModel):
             child.want([child.logits_site])
         parent = None
         if self.parent is not None:
-            self.task.match(self.parent.network)
+            self.parent.matched = self.task.match(self.parent.network)
             parent = self.parent.extraction = _extraction(
                 task_of(self.parent.network), self.parent.images(image),
                 'parent', self.parent.classes)

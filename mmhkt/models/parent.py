@@ -127,6 +127,7 @@ class Parent(nn.Module):
             as_network(config)
             if isinstance(config, nn.Module) else build_network(self.cfg))
         self.checkpoint = checkpoint
+        self.random_weights = random_weights and checkpoint is None
         self.classes = classes
         if checkpoint is not None:
             file = read_checkpoint(checkpoint, trusted)
@@ -140,6 +141,7 @@ class Parent(nn.Module):
         self.channel_order = channel_order or channel_order_of(self.cfg)
         self.input_size = input_size
         self.cache = cache
+        self.matched = ''
         self.precision = Precision(*(name and getattr(torch, name)
                                      for name in (dtype, cache_dtype)))
         if memory_format is not None:
@@ -170,8 +172,13 @@ class Parent(nn.Module):
         return cls(**cls.check(cfg))
 
     @classmethod
-    def check(cls, cfg: Any) -> dict:
+    def check(cls, cfg: Any, there: bool = True) -> dict:
         """Check a config's ``parent``, and whether its files are there.
+
+        Args:
+            cfg (dict): A config's ``parent``.
+            there (bool): Whether its checkpoint has to be there. Defaults to
+                True.
 
         Returns:
             dict: The arguments.
@@ -193,7 +200,8 @@ class Parent(nn.Module):
                 'parent wants one of config (of OpenMMLab) and module (any '
                 'network from images to logits).')
         if cfg.get('checkpoint') is not None:
-            existing(cfg['checkpoint'])
+            if there:
+                existing(cfg['checkpoint'])
         elif not (cfg.get('random_weights')
                   or _brings_weights(cfg.get('config'), cfg.get('module'))
                   or isinstance(cfg.get('config'), str)
@@ -219,7 +227,7 @@ class Parent(nn.Module):
         if self.cache is None:
             return None
         about = (f'{self.cfg.model} {hash_of_weights(self.network)} '
-                 f'{self.precision}')
+                 f'{self.precision}' + self.matched)
         return FeatureCache(self.cache,
                             hashlib.sha256(about.encode()).hexdigest())
 

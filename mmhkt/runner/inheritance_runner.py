@@ -433,14 +433,20 @@ class InheritanceRunner(Runner):
 
     def load_or_resume(self) -> None:
         """Load or resume; goes back to the newest whole checkpoint, and says
-        so, where the one noted last is not there or damaged."""
-        if not self._resume or self._load_from is not None or self._has_loaded:
+        so, where the one noted last is not there or damaged. Of
+        ``resume='auto'`` a ``load_from`` is only where a run begins."""
+        found = self._resume == 'auto' or self._load_from is None
+        if not self._resume or not found or self._has_loaded:
             super().load_or_resume()
             return
         there = _checkpoints(self.work_dir)
         if not there:
+            begins = self._load_from or 'the beginning'
             self.logger.info(f'No checkpoint in {self.work_dir} to resume; '
-                             'starting from the beginning.')
+                             f'starting from {begins}.')
+            self._resume = False
+            if self._load_from is not None:
+                super().load_or_resume()
             return
         for path in there:
             self._load_from = str(path)

@@ -12,6 +12,7 @@ from mmhkt.models import Parent
 from mmhkt.registry import HOOKS
 from mmhkt.utils import nearest
 from mmhkt.utils.checkpoint import existing
+from mmhkt.utils.config import is_ours
 from mmhkt.utils.registered import found_in
 from mmhkt.utils.settings import (Many, Name, ReviseKeys, SettingError, check,
                                   name_of, settings_of, shown)
@@ -27,6 +28,7 @@ def run_settings(parent: Optional[dict] = None,
                  default_hooks: Optional[dict] = None,
                  custom_hooks: Optional[Many] = None,
                  load_from: Optional[Name] = None,
+                 resume: Union[bool, Literal['auto']] = False,
                  work_dir: Optional[Name] = None) -> None:
     """What a config of :class:`mmhkt.runner.InheritanceRunner` has beside
     the usual keys, and of those what is looked at here."""
@@ -37,7 +39,7 @@ def loader_settings(on_device: bool = False) -> None:
     are kept on the device, see :class:`mmhkt.datasets.BatchedLoader`."""
 
 
-def preflight(cfg: Config) -> None:
+def preflight(cfg: Config, parent_there: bool = True) -> None:
     """Check what a training would stumble upon later: settings of methods,
     parent, task and hooks, and whether files are there.
 
@@ -45,6 +47,8 @@ def preflight(cfg: Config) -> None:
 
     Args:
         cfg (Config): Of a run.
+        parent_there (bool): Whether the parent's checkpoint has to be there.
+            Defaults to True.
 
     Raises:
         SettingError: Names the setting, its value, what was expected and the
@@ -62,7 +66,7 @@ def preflight(cfg: Config) -> None:
             check(loader_settings, dict(on_device=loader['on_device']), name)
     methods = build_methods(cfg.get('method'))
     if any(method.needs_parent for method in methods):
-        Parent.check(cfg.get('parent'))
+        Parent.check(cfg.get('parent'), parent_there)
     elif cfg.get('parent'):
         check(Parent, cfg.parent, 'parent')
     check_hooks(
@@ -73,13 +77,6 @@ def preflight(cfg: Config) -> None:
     work_dir = cfg.get('work_dir')
     if work_dir is not None and Path(work_dir).is_file():
         raise SettingError(f'work_dir "{work_dir}" is a file.')
-
-
-def is_ours(cfg: Config) -> bool:
-    """Whether a config is one of a run that inherits."""
-    kind = cfg.get('runner_type')
-    return kind == 'mmhkt.InheritanceRunner' or getattr(
-        kind, '__name__', None) == 'InheritanceRunner'
 
 
 def check_hooks(default: Optional[dict],

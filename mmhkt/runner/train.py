@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os
+import shutil
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,10 @@ def _alone(folder: Path, launcher: str) -> Iterator:
                                   'give this one another --work-dir')
         # Of one that was killed while it wrote.
         for path in folder.glob(f'*{PARTIAL}'):
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
     try:
         yield
     finally:

@@ -304,6 +304,13 @@ def set_amp(cfg: Config, amp: bool = False) -> None:
             wrapper.pop(key, None)
 
 
+def is_ours(cfg: Config) -> bool:
+    """Whether a config is one of a run that inherits."""
+    kind = cfg.get('runner_type')
+    return kind == 'mmhkt.InheritanceRunner' or getattr(
+        kind, '__name__', None) == 'InheritanceRunner'
+
+
 def merge_train_args(cfg: Config, args: Namespace) -> None:
     """Merge the command line of ``tools/train.py`` into a config.
 
@@ -324,9 +331,16 @@ def merge_train_args(cfg: Config, args: Namespace) -> None:
 
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.resume is not None:
+    if args.resume == 'auto':
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if is_ours(cfg):
+            # Where nothing is there to resume, it starts from `load_from`.
+            cfg.resume = 'auto'
+        else:
+            cfg.load_from = None
+    elif args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = args.resume
     if args.auto_scale_lr:
         if cfg.get('auto_scale_lr') is None:
             raise ConfigError(

@@ -1,9 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from mmhkt.comparison.budgets import length_of, name_of, scaled, steps_of
-from mmhkt.utils.config import ConfigError, plain
+from mmhkt.utils.config import ConfigError, load_config, plain
 
 EPOCHS = dict(
     train_cfg=dict(by_epoch=True, max_epochs=12, val_interval=6, val_begin=1),
@@ -90,3 +92,37 @@ def test_iterations_shortened():
             found.param_scheduler.other[0].end) == (0, 1)
     assert found.default_hooks.checkpoint.interval == -1
     assert scaled(found, 150) is found
+
+
+def rates(schedulers, steps, lr=0.8):
+    """Of each step, as mmengine has it."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(one, optimizer=optimizer))
+        for one in schedulers
+    ]
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return found
+
+
+@pytest.mark.parametrize('epochs', [5, 10, 20, 40, 100])
+def test_a_warm_up_ends_at_any_budget(epochs):
+    """In a single step mmengine's would stay where it begins."""
+    cfg = load_config('mmpretrain::_base_/schedules/imagenet_bs1024_coslr.py')
+    found = scaled(cfg, epochs).param_scheduler
+    assert len(found) == (2 if epochs >= 40 else 1)
+    assert max(rates(found, epochs)) == pytest.approx(0.8, rel=0.02)
+
+
+def test_a_warm_up_by_iteration_has_steps_in_an_epoch():
+    warm_up = dict(
+        type='LinearLR', end=5, by_epoch=True, convert_to_iter_based=True)
+    cfg = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=warm_up))
+    assert scaled(cfg, 20).param_scheduler.end == 1
+    assert scaled(cfg, 5).param_scheduler is None

@@ -10,6 +10,7 @@ from mmhkt.comparison.plan import (check_parents, comparison_fields, make_plan)
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.registry import METHODS
 from mmhkt.utils.config import ConfigError, plain
+from mmhkt.utils.settings import SettingError
 from mmhkt.utils.settings import settings_of
 
 DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
@@ -157,7 +158,9 @@ def test_plain_configs_are_the_child_alone(config, tmp_path):
             mine='',
             again='train_dataloader = dict(num_workers=1)',
             wider='model = dict(backbone=dict(stem_channels=9))',
-            other='train_dataloader = dict(batch_size=9)').items():
+            other='train_dataloader = dict(batch_size=9)',
+            elsewhere="val_dataloader = dict(dataset=dict(split='train'))",
+            scored='val_evaluator = dict(topk=(1, 2))').items():
         paths[name] = str(tmp_path / f'{name}.py')
         Path(paths[name]).write_text(plain_config.format(DIGITS, more))
     plan = make_plan([paths['mine'], str(DIGITS), paths['again']])
@@ -169,7 +172,9 @@ def test_plain_configs_are_the_child_alone(config, tmp_path):
     assert make_plan([paths['mine']]).reference == 'mine'
     for name, message in dict(
             wider='different children: model.backbone.stem_channels',
-            other='different images: train_dataloader.batch_size').items():
+            other='different images: train_dataloader.batch_size',
+            elsewhere='different validations: val_dataloader.dataset.split',
+            scored='different validations: val_evaluator.topk').items():
         with pytest.raises(ConfigError, match=message):
             make_plan([paths['mine'], paths[name]])
 
@@ -276,6 +281,12 @@ def test_parent_that_is_trained_too(config):
     for run in plan.runs:
         assert run.config(
         ).parent.checkpoint == 'work_dirs/my/parent/child.pth'
+    # What a run would stumble upon when its parent is trained at last.
+    wrong, _ = planned(
+        config("methods=['mmhkt.HKT'], train_parent=True",
+               'default_hooks = dict(mixture=dict(intervall=3))'))
+    with pytest.raises(SettingError, match='"intervall".*nearest: interval'):
+        check_parents(wrong)
     with pytest.raises(ConfigError, match='train_parent needs'):
         planned(
             config("methods=['mmhkt.HKT'], train_parent=True",

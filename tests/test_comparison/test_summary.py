@@ -145,7 +145,7 @@ def test_runs_on_several_machines(plan):
         'test data': 'Digits, 9 images',
         'packages': 'torch 2'
     }
-    assert found['deployed']['parameters'] is None
+    assert found['deployed']['parameters'] == '7, 8'
 
 
 def test_another_parent_under_the_same_name(plan):

@@ -226,6 +226,15 @@ def test_a_run_of_bad_steps_never_counts_as_finished(tmp_path, method):
     assert not (tmp_path / 'child.pth').exists()
 
 
+def test_iterations_of_one_step_are_counted_as_one(tmp_path):
+    """Eight iterations, two steps: both skipped, the run looked whole."""
+    runner, record = bad_run(tmp_path, range(100),
+                             **{'optim_wrapper.accumulative_counts': 4})
+    with pytest.raises(Diverged, match='2 steps'):
+        runner.train()
+    assert not record()['finished'] and record()['diverged']
+
+
 def test_a_child_that_is_not_finite_at_the_end_is_not_exported(tmp_path):
     runner, record = bad_run(tmp_path, [])
 

@@ -245,6 +245,7 @@ def test_one_training_a_folder(tmp_path):
     assert not list(folder.glob('*.pth'))
     os.close(file)
     (folder / 'epoch_9.pth.partial').write_text('cut short')
+    (folder / 'examples.partial').mkdir()
     train(config(folder, **{'train_cfg.max_epochs': 1}))
     assert not list(folder.glob('*.partial'))
     assert (folder / 'child.pth').exists()

@@ -57,6 +57,32 @@ def test_parent_is_scored_as_it_scored_alone(tmp_path, log):
     assert 're-normalised: x [' in texts(log)
 
 
+def test_a_parent_that_cannot_be_scored_leaves_nothing_behind(tmp_path, log):
+    """Its half of a validation counted as the child's first."""
+    cfg = digits_config(
+        tmp_path, log_level='INFO', **{'val_dataloader.batch_size': 32})
+    cfg.default_hooks.extraction = dict(
+        type='mmhkt.ExtractionHook', score_parent=True)
+    runner = RUNNERS.build(cfg)
+    runner.connect()
+    predict, seen = runner.inheritance.parent.network.forward, []
+
+    def fails(*args, mode='tensor', **kwargs):
+        seen.append(mode)
+        if mode == 'predict' and seen.count(mode) == 2:
+            raise AssertionError('of another task')
+        return predict(*args, mode=mode, **kwargs)
+
+    runner.inheritance.parent.network.forward = fails
+    runner.inheritance.parent.random_weights = False
+    runner.train()
+    assert seen.count('predict') == 2
+    assert 'COULD NOT BE SCORED' in texts(log, logging.WARNING)
+    found = runner.message_hub.get_scalar('val/accuracy/top1').current()
+    cfg = digits_config(tmp_path, load_from=str(tmp_path / 'child.pth'))
+    assert found == RUNNERS.build(cfg).test()['accuracy/top1']
+
+
 def test_warns_of_a_child_that_leans_on_its_parent(tmp_path, log):
     parent = tmp_path / 'parent'
     run(

@@ -367,7 +367,7 @@ def test_gradients_are_bounded_while_something_is_inherited():
         HKT(bound=-1)
 
 
-def across_families(reverse=False, **settings):
+def across_families(reverse=False, combined=(), **settings):
     """A convolutional child, a transformer of the same width as parent, from
     the configs, or the reverse; 1,000 steps."""
     names = ('resnet8_cifar', 'vit-d4-w64_digits')
@@ -379,7 +379,7 @@ def across_families(reverse=False, **settings):
         child,
         parent,
         torch.rand(2, 3, 8, 8),
-        method=dict(dict(type='mmhkt.HKT'), **settings),
+        method=[*combined, dict(dict(type='mmhkt.HKT'), **settings)],
         steps=1000)
 
 
@@ -390,7 +390,13 @@ def test_between_families_it_weans_early_and_says_so():
     assert 'hkt mixes nothing and weans within 10 % of any training' in (
         pairing(loss.inheritance).caption)
     assert {row['reruns'] for row in method.describe()} == {'nothing'}
-    assert not method.mixes() and method.weight('native') == 1
+    assert not method.mixes() and method.needs_own()
+    # The labels' loss is that of the one pass, as within one family.
+    with loss:
+        loss(torch.rand(2, 3, 8, 8), torch.tensor([1, 2]))
+    assert set(loss.terms) >= {
+        'hkt.inherited.loss', 'hkt.hint.loss', 'hkt.logits.loss'
+    } and 'native.loss' not in loss.terms
     knobs = Knobs([method])
     for iteration, factor in ((0, 1), (50, 0.5), (100, 0)):
         knobs.turn(iteration, 1000, 1000)
@@ -398,8 +404,34 @@ def test_between_families_it_weans_early_and_says_so():
         assert (method.bounds() is None) == (factor == 0)
 
 
-def test_a_mixture_that_is_typed_is_made_between_families():
-    loss = across_families(weights=dict(inherited=1))
+def test_behind_another_method_the_labels_weigh_as_within_one_family():
+    loss = across_families(combined=[dict(type='mmhkt.KD')])
+    with loss:
+        loss(torch.rand(2, 3, 8, 8), torch.tensor([1, 2]))
+    terms = {k: v.item() for k, v in loss.terms.items()}
+    assert terms['native.loss'] == pytest.approx(
+        0.1 * terms['hkt.inherited.loss'], rel=1e-5)
+
+
+@pytest.mark.parametrize('weights, native', [
+    (dict(inherited=0), 1),
+    (dict(inherited=0, hint=0), 1),
+    (dict(inherited=0, native=0), 0),
+    (dict(hint=0), 0),
+])
+def test_without_a_mixture_the_labels_are_learned_from(weights, native):
+    method = HKT(weights=weights)
+    assert method.weights['native'] == native
+    losses = losses_of(stages_model(method))
+    assert ('native.loss' in losses) == bool(native)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(weights=dict(inherited=1)),
+    dict(attention=dict(intensity=1.0)),
+])
+def test_a_mixture_that_is_typed_is_made_between_families(settings):
+    loss = across_families(**settings)
     method = loss.inheritance.methods[0]
     assert 'hkt weans within 10 % of any training' in (pairing(
         loss.inheritance).caption)
@@ -454,6 +486,28 @@ def test_a_transformer_as_child_is_weaned_as_ever():
     assert [m.regression.alike for m in method.mixtures] == [False] * 3
     assert method.schedule == list(HKT.default_schedule)
     assert not method.notes()
+
+
+def test_what_begins_later_is_at_its_start_before():
+    """Logits that come in where the hints leave; stages one by one."""
+    ramp = dict(knob='weights.logits', start=0, stop=1, begin=0.5)
+    fades = dict(knob='weights.logits', stop=0.5, begin=0.8)
+    first = dict(knob='intensity', sites=[0], begin=0.2, end=0.4)
+    second = dict(knob='intensity', start=0.5, begin=0.4, end=0.6)
+    step = dict(knob='weights.hint', rule='constant', start=0, begin=0.5)
+    method = HKT(schedule=[ramp, fades, first, second, step])
+    stages_model(method)
+    knobs = Knobs([method])
+    for done, logits, intensity, hint in ((0, 0, [1, .5],
+                                           1), (30, 0, [.5] * 2,
+                                                1), (45, 0, [.375] * 2, 1),
+                                          (75, 4.5, [0, 0], 0), (90, 6.75,
+                                                                 [0, 0], 0)):
+        knobs.turn(done, 100, 100)
+        assert method.weight('logits') == pytest.approx(logits)
+        assert [m.attention.factor
+                for m in method.mixtures[:2]] == pytest.approx(intensity)
+        assert method.hint_factors == [hint] * 3
 
 
 def test_in_one_family_nothing_is_weaned_early():

@@ -324,6 +324,23 @@ def test_a_note_of_a_lost_checkpoint_begins_anew(tmp_path):
     assert run(digits_config(tmp_path, 'mmhkt.Alone', resume=True)).epoch == 2
 
 
+def test_where_a_run_begins_stays_until_there_is_more(tmp_path):
+    """`--resume` forgets no `load_from`: a comparison gives it always."""
+    run(digits_config(tmp_path / 'before', 'mmhkt.Alone'))
+    begins = str(tmp_path / 'before/child.pth')
+    options = {'resume': 'auto', 'load_from': begins}
+    folder = tmp_path / 'after'
+    runner = RUNNERS.build(digits_config(folder, 'mmhkt.Alone', **options))
+    runner.load_or_resume()
+    weights = read(begins)['state_dict']
+    assert same(weights, runner.model.state_dict())
+    assert run(digits_config(folder, 'mmhkt.Alone', **options)).epoch == 2
+    options['train_cfg.max_epochs'] = 3
+    runner = RUNNERS.build(digits_config(folder, 'mmhkt.Alone', **options))
+    runner.train()
+    assert runner._load_from == str(folder / 'epoch_2.pth')
+
+
 def test_resuming_elsewhere_removes_nothing_there(tmp_path):
     first, second = tmp_path / 'a', tmp_path / 'b'
     run(digits_config(first, 'mmhkt.Alone'))

@@ -203,6 +203,9 @@ def test_resume(train_args):
     assert (cfg.load_from, cfg.resume) == ('my.pth', True)
     merge_train_args(cfg, train_args('--resume'))
     assert (cfg.load_from, cfg.resume) == (None, True)
+    cfg = config(load_from='zoo.pth', runner_type='mmhkt.InheritanceRunner')
+    merge_train_args(cfg, train_args('--resume'))
+    assert (cfg.load_from, cfg.resume) == ('zoo.pth', 'auto')
 
 
 def test_no_validate(train_args):

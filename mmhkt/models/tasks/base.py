@@ -106,12 +106,16 @@ class Task(metaclass=ABCMeta):
         """
         return []
 
-    def match(self, parent: nn.Module) -> None:
+    def match(self, parent: nn.Module) -> str:
         """Make a parent run as the network does. Defaults to nothing.
 
         Args:
             parent (nn.Module): The parent's network.
+
+        Returns:
+            str: What of its features is another by that; ``''`` if nothing.
         """
+        return ''
 
     def once(self) -> Sequence[str]:
         """Children of the network that run with its own features only, not

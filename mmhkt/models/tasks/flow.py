@@ -48,10 +48,11 @@ class OpticalFlow(Task):
         """None: there are several, ``presets['head']``."""
         return None
 
-    def match(self, parent: nn.Module) -> None:
+    def match(self, parent: nn.Module) -> str:
         """Let a parent make as many updates as the child, so that what they
         return can be compared update by update."""
         parent.iters_train = self.network.iters_train
+        return f'{parent.iters_train} updates'
 
     def samples(self, labels: Tensor) -> List[FlowDataSample]:
         """Args: labels (Tensor): Flow in pixels, (B, 2, H, W), NaN where it
