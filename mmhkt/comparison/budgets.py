@@ -2,7 +2,7 @@
 """The same training, longer or shorter."""
 import math
 import re
-from typing import Any, Optional, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
@@ -102,13 +102,22 @@ def scaled(cfg: Config, length: int) -> Config:
         checkpoint.interval = _scale(checkpoint.interval, factor)
     methods = cfg.get('method') or ()
     for method in [methods] if isinstance(methods, dict) else methods:
-        for knob in method.get('schedule') or ():
-            if knob.get('unit', 'run') == 'run':
-                continue
-            for key in ('begin', 'end'):
-                if knob.get(key):
-                    knob[key] = knob[key] * factor
+        if method.get('schedule'):
+            method['schedule'] = scaled_schedule(method['schedule'], factor)
     return cfg
+
+
+def scaled_schedule(schedule: Sequence[dict], factor: float) -> List[dict]:
+    """A method's schedule, for a training that is so many times as long."""
+    return [
+        knob if knob.get('unit', 'run') == 'run' else {
+            **knob,
+            **{
+                key: knob[key] * factor
+                for key in ('begin', 'end') if knob.get(key)
+            }
+        } for knob in schedule
+    ]
 
 
 def _scale_schedulers(node: Any, factor: float) -> Any:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from rich.console import Console
 
 from mmhkt.comparison import write_report
-from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
+from mmhkt.comparison.costs import (CostsError, costs_of, kept_costs,
+                                    measure_costs)
 from mmhkt.comparison.display import display, results_of, table_of
-from mmhkt.comparison.ladder import rungs_of, with_equal_cost
+from mmhkt.comparison.ladder import rungs_of
 from mmhkt.comparison.ladder_report import write_ladder
 from mmhkt.comparison.launch import Launcher, environment_of_run
 from mmhkt.comparison.plan import check_parents, make_plan
@@ -141,7 +142,7 @@ def report(plan, jobs, console) -> bool:
     command = shlex.join(['mmhkt', 'compare', *given])
     summaries, paths = [], []
     for rung in rungs:
-        summary = summarise(rung, command, jobs, with_equal_cost(costs, rung))
+        summary = summarise(rung, command, jobs, costs_of(costs, rung))
         if summaries:
             # It was scored before the first run of all.
             summary['parent'] = summaries[0]['parent']

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import List, Optional
 
 from .budgets import length_of, name_of, scaled, steps_of
+from .costs import EQUAL, length_for, seconds_of
 from .entries import Entry
 from .plan import Plan
-
-EQUAL = '-equal-cost'
 
 
 def rungs_of(plan: Plan, costs: Optional[dict]) -> List[Plan]:
@@ -47,28 +46,17 @@ def rungs_of(plan: Plan, costs: Optional[dict]) -> List[Plan]:
     ]
 
 
-def with_equal_cost(costs: Optional[dict], plan: Plan) -> Optional[dict]:
-    """What was measured, also by the names of the rows of equal cost, whose
-    steps are those of their methods."""
-    medians = (costs or {}).get('medians', {})
-    extra = {
-        entry.name: medians[entry.name.removesuffix(EQUAL)]
-        for entry in plan.entries if entry.name.removesuffix(EQUAL) in medians
-    }
-    return {**costs, 'medians': {**medians, **extra}} if costs else costs
-
-
 def _with_equal_cost(plan: Plan, costs: Optional[dict]) -> Plan:
-    medians = (costs or {}).get('medians', {})
-    base = medians.get(plan.reference)
-    if not plan.equal_cost or not base:
+    if not plan.equal_cost or plan.reference not in (costs or {}).get(
+            'totals', ()):
         return plan
+    base = next(e for e in plan.entries if e.name == plan.reference)
+    seconds = seconds_of(costs, base.name, length_of(base.cfg)[0])
     entries = []
     for entry in plan.entries:
         entries.append(entry)
         length, _ = length_of(entry.cfg)
-        ratio = medians.get(entry.name, base) / base
-        shorter = max(1, round(length / ratio))
+        shorter = max(1, round(length_for(costs, entry.name, seconds)))
         if entry.name != plan.reference and shorter < length:
             entries.append(
                 Entry(f'{entry.name}{EQUAL}', f'{entry.label}, equal cost',

@@ -83,6 +83,11 @@ class Method(BaseModule, metaclass=ABCMeta):
             for cfg in self.schedule
         ]
 
+    def work(self) -> tuple:
+        """What a step does now, for the time that it takes."""
+        return (self.active(), self.mixes(), self.needs_own(),
+                *(self.weight(term) > 0 for term in self.weights))
+
     def weight(self, term: str) -> float:
         """The present weight of a loss term."""
         return self.weights[term] * self.factors[term]

@@ -299,6 +299,9 @@ class HKT(Method):
             if self.mixtures[i].attention:
                 self.mixtures[i].attention.factor = factor
 
+    def work(self) -> tuple:
+        return (*super().work(), *map(self.hints, range(len(self.sites))))
+
     def hints(self, i: int) -> bool:
         """Whether the child's feature at site i is hinted now."""
         return self.weights['hint'] * self.hint_factors[i] > 0

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from mmhkt.comparison.budgets import length_of
 from mmhkt.comparison.plan import Plan, make_plan
 from mmhkt.hooks.record_hook import peak_memory
 from mmhkt.hooks.setup import device_name
@@ -30,6 +31,7 @@ from mmhkt.utils.config import (ConfigError, load_config, set_amp,
                                 set_dataloader_defaults)
 from mmhkt.utils.files import write_text
 from mmhkt.utils.timing import in_turn, middle_half
+from .phases import Phases
 from .published_step import PublishedStep
 
 # Of each name, what is done in a round, given the round's number.
@@ -41,6 +43,7 @@ KEPT = ', features kept'
 PUBLISHED = 'as published, step'
 # Settings of a parent that make it cheaper.
 CHEAP = ('dtype', 'memory_format', 'fold_norms', 'compile')
+PHASE = ', phase '
 # So many batches are gone through again and again.
 BATCHES = 8
 # How many steps a trace shows.
@@ -60,7 +63,7 @@ def run(args: Namespace) -> None:
                            args.published)
         else:
             main = plan.reference
-            steps, extra = of_methods(runner, stack, plan)
+            steps, extra, phases = of_methods(runner, stack, plan)
         against = None
         if args.against:
             other, _ = _runner(
@@ -70,6 +73,8 @@ def run(args: Namespace) -> None:
             steps[against] = _on(
                 _some(_endless(other)), _step_of(other, other.inheritance))
         figures = measure(steps, args.iters, args.warmup)
+        if plan is not None:
+            over_phases(figures, phases)
         figures.update(_conditions(runner, args.iters, figures['medians']))
         if plan is None:
             figures.update(_ratios(figures['medians'], main, against))
@@ -192,20 +197,47 @@ def _published(runner, inheritance: Inheritance) -> Callable[[dict], Any]:
 
 
 def of_methods(runner, stack: ExitStack,
-               plan: Plan) -> Tuple[Steps, Dict[str, int]]:
-    """A step of every method of a comparison, each with a child of its own,
-    and how many parameters it learns in training only."""
+               plan: Plan) -> Tuple[Steps, Dict[str, int], Dict[str, Phases]]:
+    """A step of every method of a comparison in each of its phases, each with
+    a child of its own; how many parameters it learns in training only; and
+    the phases."""
     child, batches = copy.deepcopy(runner.model), _some(_endless(runner))
     steps: Steps = {}
-    extra = {}
+    extra, phases = {}, {}
+    per_epoch = len(runner.train_dataloader)
     for entry in plan.entries:
         runner.cfg.method = entry.cfg.method
         inheritance = runner.inherit(copy.deepcopy(child))
-        steps[entry.name] = _on(batches, _step_of(runner, inheritance))
+        length, unit = length_of(entry.cfg)
+        phases[entry.name] = Phases(inheritance.methods, length,
+                                    per_epoch if unit == 'epoch' else 1,
+                                    per_epoch)
+        step = _on(batches, _step_of(runner, inheritance))
+        for number, one in phases[entry.name].steps(step).items():
+            steps[_in_phase(entry.name, number)] = one
         extra[entry.name] = sum(p.numel()
                                 for p in inheritance.transfer_parameters())
         stack.enter_context(inheritance.tapped())
-    return steps, extra
+    return steps, extra, phases
+
+
+def over_phases(figures: dict, phases: Dict[str, Phases]) -> None:
+    """Put means over a training in place of the figures of its phases, and
+    what trainings of other lengths take as a whole."""
+    medians, halves = figures['medians'], figures['middle_half']
+    figures['totals'] = {}
+    figures['iterations'] = next(iter(phases.values())).iterations
+    for name, one in phases.items():
+        keys = [key for key in medians if key.rpartition(PHASE)[0] == name]
+        seconds = [medians.pop(key) for key in keys]
+        ends = [halves.pop(key) for key in keys]
+        medians[name] = one.mean(seconds, one.length)
+        halves[name] = [one.mean(end, one.length) for end in zip(*ends)]
+        figures['totals'][name] = one.totals(seconds)
+
+
+def _in_phase(name: str, number: int) -> str:
+    return f'{name}{PHASE}{number}'
 
 
 def _step_of(runner, inheritance: Inheritance) -> partial:

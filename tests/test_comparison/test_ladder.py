@@ -10,13 +10,27 @@ from mmengine.config import Config
 from rich.console import Console
 from test_comparison.test_report import Outline, make_summary, set_last
 
+from mmhkt.comparison.costs import costs_of, length_for, seconds_of
 from mmhkt.comparison.display import table_of
 from mmhkt.comparison.entries import Entry
-from mmhkt.comparison.ladder import rungs_of, with_equal_cost
+from mmhkt.comparison.ladder import rungs_of
 from mmhkt.comparison.ladder_report import crossings, write_ladder
 from mmhkt.comparison.plan import Plan, Run
 
-COSTS = dict(medians=dict(alone=0.1, hkt=0.2, kd=0.05), flops=None)
+
+def totals(seconds, *longer):
+    return [[1, seconds], [100, 100 * seconds], *longer]
+
+
+# A hundred steps an epoch; one method is twice as dear for six epochs.
+COSTS = dict(
+    medians=dict(alone=0.1, hkt=0.2, kd=0.05),
+    totals=dict(
+        alone=totals(10.),
+        hkt=[[1, 20.], [6, 120.], [100, 1060.]],
+        kd=totals(5.)),
+    iterations=100,
+    flops=None)
 
 
 @pytest.fixture
@@ -75,15 +89,28 @@ def test_rows_of_equal_cost(plan):
     assert lengths(long) == {
         'alone': 24,
         'hkt': 24,
-        'hkt-equal-cost': 12,
+        # 120 s for six epochs, and 120 s for twelve more.
+        'hkt-equal-cost': 18,
         'kd': 24
     }
     assert long.entries[2].label == 'HKT, equal cost'
-    assert with_equal_cost(COSTS, long)['medians']['hkt-equal-cost'] == 0.2
-    assert with_equal_cost(None, long) is None
+    # Of a step, the mean over the training.
+    assert costs_of(COSTS, long)['medians'] == pytest.approx({
+        'alone':
+        0.1,
+        'hkt': (120 + 18 * 10) / 2400,
+        'hkt-equal-cost':
+        240 / 1800,
+        'kd':
+        0.05
+    })
+    assert costs_of(None, long) is None
     single, = rungs_of(replace(plan, budgets=()), COSTS)
     assert lengths(single)['hkt-equal-cost'] == 6
     assert single.folder == plan.folder
+    # Beyond what was looked at it goes on as there.
+    assert seconds_of(COSTS, 'hkt', 200) == pytest.approx(2120)
+    assert length_for(COSTS, 'hkt', 2120) == pytest.approx(200)
 
 
 def test_crossings():

@@ -201,42 +201,66 @@ def test_display(plan, terminal):
 
 
 def test_costs_are_measured_once(plan, monkeypatch):
-    calls = []
+    """And what was measured stays, whichever methods are chosen later."""
+    calls, speed = [], [1.0]
 
     def benchmark(command, **_):
         config, result = Path(command[4]), Path(command[-1])
-        comparison = Config.fromfile(config).comparison
-        assert list(comparison.methods) == [e.name for e in plan.entries]
-        calls.append(command)
-        result.write_text(json.dumps(dict(medians={})))
+        calls.append(list(Config.fromfile(config).comparison.methods))
+        result.write_text(
+            json.dumps(
+                dict(
+                    medians={name: speed[0] * len(name)
+                             for name in calls[-1]},
+                    totals={
+                        name: [[1, speed[0] * len(name)]]
+                        for name in calls[-1]
+                    },
+                    iterations=1)))
         return subprocess.CompletedProcess(command, 0, '', '')
 
     monkeypatch.setattr(costs.subprocess, 'run', benchmark)
     assert kept_costs(plan) is None
-    for _ in range(2):
-        measure_costs(plan, {})
-    assert len(calls) == 1 and kept_costs(plan) == dict(medians={})
+    alone = replace(plan, entries=plan.entries[:1])
+    for one in (alone, alone, plan, plan, alone):
+        # The second time on a machine twice as slow.
+        measure_costs(one, {})
+        speed[0] = 2.0
+    assert calls == [['alone'], ['alone', 'hkt+kd']]
+    assert kept_costs(plan)['medians'] == {'alone': 5, 'hkt+kd': 6}
+    assert kept_costs(plan)['totals'] == {
+        'alone': [[1, 5]],
+        'hkt+kd': [[1, 6]]
+    }
     # Another reference makes no step faster.
-    other = replace(plan, reference='hkt+kd')
-    assert kept_costs(other) == dict(medians={})
+    assert kept_costs(replace(plan, reference='hkt+kd')) == kept_costs(plan)
     plan.entries[1].cfg.method[1].tau = 2
     assert kept_costs(plan) is None
+    assert kept_costs(replace(plan, entries=plan.entries[:1]))
     measure_costs(plan, {})
-    assert len(calls) == 2
+    assert len(calls) == 3
+    for entry in plan.entries:
+        entry.cfg.train_cfg = dict(max_epochs=3)
+    assert kept_costs(plan) is None
 
 
 def test_costs_are_those_of_a_parent_that_computes(plan, monkeypatch):
 
     def benchmark(command, **_):
         assert 'cache' not in Config.fromfile(command[4]).parent
-        Path(command[-1]).write_text('{}')
+        names = Config.fromfile(command[4]).comparison.methods
+        figures = dict.fromkeys(names, 1.0)
+        Path(command[-1]).write_text(
+            json.dumps(
+                dict(medians=figures, totals=dict.fromkeys(names,
+                                                           [[1, 1.0]]))))
         return subprocess.CompletedProcess(command, 0, '', '')
 
     monkeypatch.setattr(costs.subprocess, 'run', benchmark)
     for entry in plan.entries:
         entry.cfg.parent = dict(config='parent.py', cache='features')
     measure_costs(plan, {})
-    assert kept_costs(plan) == {}
+    assert set(kept_costs(plan)['medians']) == {'alone', 'hkt+kd'}
     assert all(e.cfg.parent.cache == 'features' for e in plan.entries)
 
 

@@ -12,19 +12,20 @@ import sys
 from pathlib import Path
 from typing import List
 
+from mmhkt.comparison.costs import COSTS
 from mmhkt.comparison.entries import PARENT
 from mmhkt.comparison.records import is_finished
 from mmhkt.evaluation import IMAGES
 from mmhkt.utils.files import replaced
 
 REPORTS = ('comparison.md', 'comparison.csv', 'comparison.html', 'ladder.md',
-           'ladder.csv', 'ladder.html')
+           'ladder.csv', 'ladder.html', COSTS)
 # Of a run: what it came to, and of each image of the test set.
 RECORDS = ('record.json', IMAGES)
 
 
 def keep(source: Path, target: Path) -> List[Path]:
-    """Copy reports and records of what is finished.
+    """Copy reports, costs and records of what is finished.
 
     Args:
         source (Path): A comparison's folder, of one or several budgets.

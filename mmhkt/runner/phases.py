@@ -1,0 +1,89 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+"""How long a whole training takes whose steps are not all alike."""
+from collections import Counter
+from typing import Callable, Dict, Sequence, Tuple
+
+import numpy as np
+
+from mmhkt.comparison.budgets import scaled_schedule
+from mmhkt.hooks.transfer_hook import Knobs
+from mmhkt.methods import Method
+
+# At so many places of a training it is looked what its steps do.
+PLACES = 200
+# Of so many lengths, up to so many times as long as the config's.
+LENGTHS, LONGEST = 80, 10
+
+
+class Phases:
+    """The phases of a training in which a step does the same: while there is
+    a mixture, while there are hints, and when the child is on its own.
+
+    Args:
+        methods (Sequence[Method]): Connected.
+        length (int): Of the config's training, in epochs or iterations.
+        iterations (int): In one of these.
+        iters_per_epoch (int): Iterations in an epoch.
+    """
+
+    def __init__(self, methods: Sequence[Method], length: int, iterations: int,
+                 iters_per_epoch: int):
+        self._methods = methods
+        self.iterations = iterations
+        self._per_epoch = iters_per_epoch
+        self._schedules = [list(method.schedule) for method in methods]
+        lengths = np.geomspace(1, LONGEST * length, LENGTHS).round()
+        self.length = length
+        # Of each length, how much of it is in which phase; and where a phase
+        # is met first.
+        self._shares: Dict[int, Counter] = {}
+        self._places: Dict[tuple, Tuple[int, int]] = {}
+        for one in sorted({length, *map(int, lengths)}):
+            self._shares[one] = Counter()
+            for place in range(PLACES):
+                iteration = place * one * iterations // PLACES
+                phase = self._turn(one, iteration)
+                self._places.setdefault(phase, (one, iteration))
+                self._shares[one][phase] += 1 / PLACES
+
+    def steps(self, step: Callable[[int], None]) -> Dict[int, Callable]:
+        """A step in each of the phases, by number."""
+
+        def in_phase(place: Tuple[int, int]) -> Callable[[int], None]:
+
+            def run(i: int) -> None:
+                self._turn(*place)
+                step(i)
+
+            return run
+
+        return {
+            number: in_phase(place)
+            for number, place in enumerate(self._places.values())
+        }
+
+    def mean(self, seconds: Sequence[float], length: int) -> float:
+        """Seconds of a step, over a training of that length.
+
+        Args:
+            seconds (Sequence[float]): Of a step, phase by phase.
+            length (int): One of those that there are.
+        """
+        shares = self._shares[length]
+        return sum(shares[phase] * second
+                   for phase, second in zip(self._places, seconds))
+
+    def totals(self, seconds: Sequence[float]) -> list:
+        """Lengths, and the seconds that trainings of them take."""
+        return [[
+            length,
+            self.mean(seconds, length) * length * self.iterations
+        ] for length in self._shares]
+
+    def _turn(self, length: int, iteration: int) -> tuple:
+        for method, schedule in zip(self._methods, self._schedules):
+            method.set_schedule(
+                scaled_schedule(schedule, length / self.length))
+        Knobs(self._methods).turn(iteration, length * self.iterations,
+                                  self._per_epoch)
+        return tuple(method.work() for method in self._methods)
