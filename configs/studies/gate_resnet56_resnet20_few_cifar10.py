@@ -1,6 +1,6 @@
 # What GatedHKT's settings do, each changed alone: 12 epochs of 5,000 images of
 # CIFAR-10, judged on 5,000 other training images, so that no choice is made
-# on the test set. `--methods` picks some of them, see docs/evidence.md.
+# on the test set. `--methods` picks some of them, see docs/former_default.md.
 _base_ = [
     '../alone/resnet20_few_cifar10.py',
     '../_base_/parents/resnet56_published_cifar10.py'

@@ -250,7 +250,8 @@ class View:
                 'seed by seed.')
             notes += self._statistics
         if any(m['cost']['step'] for m in self.methods):
-            note = 'Seconds a step are medians'
+            note = ('Seconds a step are the mean over the training of the '
+                    'medians of its phases, without kept features')
             if self.summary['jobs'] > 1:
                 note += (', measured in one process, alternating, since '
                          f'{self.summary["jobs"]} runs trained side by side')
