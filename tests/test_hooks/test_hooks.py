@@ -57,6 +57,28 @@ def test_parent_is_scored_as_it_scored_alone(tmp_path, log):
     assert 're-normalised: x [' in texts(log)
 
 
+def test_a_parent_that_brings_its_weights_is_scored(tmp_path, log,
+                                                    monkeypatch):
+    """A module of another house has no checkpoint, but is what it is."""
+    (tmp_path / 'another_house.py').write_text(
+        'from torch import nn\n'
+        'def make(pretrained):\n'
+        '    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(),\n'
+        '                         nn.AdaptiveAvgPool2d(1), nn.Flatten(),\n'
+        '                         nn.Linear(8, 10))\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    module = dict(type='another_house.make', pretrained=True)
+    cfg = digits_config(tmp_path, 'mmhkt.KD', parent=dict(module=module))
+    cfg.default_hooks.extraction = dict(
+        type='mmhkt.ExtractionHook', score_parent=True)
+    cfg.custom_hooks = [dict(type='mmhkt.RecordHook')]
+    cfg.train_cfg.max_epochs = 1
+    run(cfg)
+    noted = json.loads((tmp_path / 'record.json').read_text())
+    assert 'accuracy/top1' in noted['parent_scores']
+    assert noted['parent_weights']
+
+
 def test_a_parent_that_cannot_be_scored_leaves_nothing_behind(tmp_path, log):
     """Its half of a validation counted as the child's first."""
     cfg = digits_config(

@@ -4,14 +4,16 @@ import shutil
 
 import pytest
 import torch
-from helpers import digits_config, run
+from helpers import CONFIGS, digits_config, run
 from torch import nn
 
 from mmhkt.inheritance import FeatureCache
 from mmhkt.inheritance.feature_cache import _sums
 from mmhkt.inheritance.feature_rows import FeatureRows
-from mmhkt.models import Parent
+from mmhkt.methods import FlowImitation
+from mmhkt.models import ImageFormat, Inheritance, Parent, build_network
 from mmhkt.registry import RUNNERS
+from mmhkt.utils.config import load_config
 
 METHODS = ('KD', 'FitNet', 'HKT', 'LePoKet', 'ReviewKD')
 BATCH = torch.rand(4, 3, 8, 8)
@@ -312,3 +314,20 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ValueError, match='must be a folder'):
         cache(tmp_path / 'file')
+
+
+def test_features_of_another_number_of_updates_are_others(tmp_path):
+    parent = Parent(
+        str(CONFIGS / 'alone/raft-reduced-large_synthetic.py'),
+        random_weights=True,
+        cache=str(tmp_path))
+    folders = []
+    for updates in (2, 3):
+        cfg = load_config(CONFIGS / 'alone/raft-reduced-small_synthetic.py')
+        cfg.model.iters_train = updates
+        child = build_network(cfg)
+        parent.connect(child, ImageFormat.of(child, cfg))
+        Inheritance(child, parent, [FlowImitation()], torch.rand(1, 6, 64, 64))
+        assert parent.network.iters_train == updates
+        folders.append(parent.feature_cache().folder)
+    assert folders[0] != folders[1]
