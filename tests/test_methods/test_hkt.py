@@ -45,7 +45,7 @@ def test_losses_by_hand(intensity, parent_width):
     model = stages_model(
         HKT(attention=dict(intensity=intensity)), parent_width=parent_width)
     model.eval()
-    method = model.methods[0]
+    method = model.methods[0].train()
     before = [None] * 3
     for images in (IMAGES, IMAGES[:2] / 2, IMAGES.flip(3)):
         RUNS.clear()
@@ -101,7 +101,7 @@ def test_the_first_regression_is_of_its_own_batch():
 def test_regressions_learn_on_while_something_is_mixed_by_them():
     """Also while the hints are scheduled away."""
     model = stages_model(HKT()).eval()
-    method = model.methods[0]
+    method = model.methods[0].train()
     losses_of(model)
 
     def cross():

@@ -158,7 +158,7 @@ def test_kept_records_are_enough_to_go_on_with(whole, environment, tmp_path):
     folder = tmp_path / 'work_dirs/my'
     done = tool('maintenance/keep_records.py', whole[0] / 'work_dirs/my',
                 folder)
-    assert len(done.stdout.splitlines()) == 4 * 3 + 3
+    assert len(done.stdout.splitlines()) == 4 * 3 + 4
     assert not list(folder.rglob('*.pth'))
     # Of what had not come to its end nothing is kept.
     record = folder / 'hkt/seed_1/record.json'

@@ -59,6 +59,7 @@ NETWORKS = ('network', 'child', 'parent', 'images')
 # What each kind of setting rightly takes of those, by its description.
 RIGHT = {
     'True or False': {'true'},
+    "'auto'": set(),
     'a number above 0': {'a part'},
     'a number from 0 on': {'zero', 'a part'},
     'a number from 0 on and below 1': {'zero', 'a part'},
