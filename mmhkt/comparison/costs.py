@@ -72,10 +72,14 @@ def measure_costs(plan: Plan, environment: dict) -> None:
         return
     base = next((e for e in plan.entries if e.name == plan.reference),
                 plan.entries[0])
-    measured = missing if base in missing else [base, *missing]
+    before = kept['medians'].get(base.name)
+    if before is None:  # there is nothing that it can be put in relation to
+        kept = dict(medians={}, totals={}, methods={})
+        measured = missing = list(plan.entries)
+    else:
+        measured = [base, *missing]
     new = _benchmark(_config(plan, measured), environment)
-    scale = kept['medians'].get(base.name, 1.0) / new['medians'].get(
-        base.name, 1.0) if kept['medians'] else 1.0
+    scale = before / new['medians'][base.name] if before else 1.0
     for entry in missing:
         kept['medians'][entry.name] = scale * new['medians'][entry.name]
         kept['totals'][entry.name] = [[

@@ -238,7 +238,12 @@ def test_costs_are_measured_once(plan, monkeypatch):
     assert kept_costs(plan) is None
     assert kept_costs(replace(plan, entries=plan.entries[:1]))
     measure_costs(plan, {})
-    assert len(calls) == 3
+    assert calls[2] == ['alone', 'hkt+kd']
+    # Without the reference nothing of before can be related to.
+    plan.entries[0].cfg.method.sees = 'own'
+    measure_costs(plan, {})
+    assert calls[3] == ['alone', 'hkt+kd']
+    assert kept_costs(plan)['medians'] == {'alone': 10, 'hkt+kd': 12}
     for entry in plan.entries:
         entry.cfg.train_cfg = dict(max_epochs=3)
     assert kept_costs(plan) is None

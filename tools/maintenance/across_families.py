@@ -213,6 +213,9 @@ if __name__ == '__main__':
     args = parser.parse_args()
     torch.set_num_threads(1)
     parent_train = args.parent_train or args.train
+    if parent_train < args.train:
+        parser.error(f'--parent-train {parent_train} is below --train '
+                     f'{args.train}: the child learns from the first of these')
     if args.held_out is not None and args.held_out < parent_train:
         parser.error(f'--held-out {args.held_out} is one of the '
                      f'{parent_train} images that the parent learns from')
