@@ -16,11 +16,12 @@ class GatedHKT(HKT):
     rate.
 
     Args:
-        sites, attention, scale, judged, weights, schedule, bound,
-            as_published: As in :class:`mmhkt.methods.HKT`; the default site
-            is ``'head'``, the attention ``dict(mode='gate')``, the weights
-            1/3 for ``native``, ``inherited`` and ``parent_head`` and 0 for
-            ``hint``, and nothing is scheduled or bounded.
+        sites, attention, scale, judged, weights, schedule, bound: As in
+            :class:`mmhkt.methods.HKT`; the default site is ``'head'``, the
+            attention ``dict(mode='gate')``, the weights 1/3 for ``native``,
+            ``inherited`` and ``parent_head`` and 0 for ``hint``, and nothing
+            is scheduled or bounded.
+        as_published (bool): As in :class:`mmhkt.methods.HKT`.
     """
 
     default_sites = 'head'

@@ -14,11 +14,12 @@ class LePoKet(HKT):
     training. ``as_published=True`` restores the paper's setting.
 
     Args:
-        sites, attention, scale, judged, weights, schedule, bound,
-            as_published: As in :class:`mmhkt.methods.HKT`; the attention's
-            default is ``dict(mode='learnable')``, the weights' 1/2 for
-            ``native`` and ``inherited`` and 0 for the others, the site's
-            ``'head'``; nothing is bounded.
+        sites, attention, scale, judged, weights, schedule, bound: As in
+            :class:`mmhkt.methods.HKT`; the attention's default is
+            ``dict(mode='learnable')``, the weights' 1/2 for ``native`` and
+            ``inherited`` and 0 for the others, the site's ``'head'``;
+            nothing is bounded.
+        as_published (bool): Whether what is left open is the paper's.
     """
 
     default_sites = 'head'
