@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Dict, Optional, Sequence
 
@@ -86,7 +85,7 @@ def measure_costs(plan: Plan, environment: dict) -> None:
             length, scale * seconds
         ] for length, seconds in new['totals'][entry.name]]
         kept['methods'][entry.name] = _text(entry)
-    kept['settings'] = _settings(plan)
+    kept['settings'] = _settings(base)
     kept.update({key: new[key] for key in SHARED if key in new})
     write_text(_file(plan), json.dumps(kept, indent=2))
 
@@ -130,24 +129,21 @@ def costs_of(costs: Optional[dict], plan: Plan) -> Optional[dict]:
 
 
 def _kept(plan: Plan) -> dict:
-    file = _file(plan)
-    kept = read_json(file, cost_fields) if file.exists() else {}
-    if kept.get('settings') != _settings(plan):
-        kept = {}
-    methods = kept.get('methods', {})
-    there = {
-        name
-        for name, text in methods.items()
-        if text == next((_text(e)
-                         for e in plan.entries if e.name == name), text)
+    """What was measured with a plan's settings, but for methods that have
+    changed."""
+    kept = read_json(_file(plan), cost_fields) or {}
+    if kept.get('settings') != _settings(plan.entries[0]):
+        return dict(medians={}, totals={}, methods={})
+    methods = kept['methods']
+    changed = {
+        e.name
+        for e in plan.entries if methods.get(e.name) != _text(e)
     }
     return {
         **kept,
         **{
-            key: {
-                name: value
-                for name, value in kept.get(key, {}).items() if name in there
-            }
+            key: {k: v
+                  for k, v in kept[key].items() if k not in changed}
             for key in ('medians', 'totals', 'methods')
         }
     }
@@ -164,11 +160,11 @@ def _text(entry: Entry) -> str:
     return json.dumps([plain(entry.cfg.get('method')), parent], default=str)
 
 
-def _settings(plan: Plan) -> str:
-    """All that the entries have in common, as a hash."""
+def _settings(entry: Entry) -> str:
+    """What all entries have to have in common, as a hash."""
     common = {
         k: v
-        for k, v in plain(plan.entries[0].cfg).items() if k not in METHOD_ONLY
+        for k, v in plain(entry.cfg).items() if k not in METHOD_ONLY
     }
     text = json.dumps(common, default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -176,7 +172,7 @@ def _settings(plan: Plan) -> str:
 
 def _config(plan: Plan, entries: Sequence[Entry]) -> Config:
     """One config with some methods of the plan."""
-    several = {_settings(replace(plan, entries=[e])) for e in plan.entries}
+    several = set(map(_settings, plan.entries))
     cfgs = [entry.cfg for entry in plan.entries]
     parents = [plain(cfg.parent) for cfg in cfgs if cfg.get('parent')]
     if len(several) > 1 or any(one != parents[0] for one in parents):

@@ -288,13 +288,9 @@ def check_parents(plan: Plan) -> None:
     # Here, because it imports what tools have to quieten first.
     from mmhkt.models import Parent
     from mmhkt.runner.preflight import preflight
-    if plan.parent is not None:
-        # Its checkpoint will be there.
-        for entry in plan.entries:
-            preflight(entry.cfg, parent_there=False)
-        return
     entries = list(filter(needs_parent, plan.entries))
-    for entry in entries:
+    there = plan.parent is None  # else its checkpoint will be
+    for entry in entries if there else ():
         path = entry.cfg.parent.get('checkpoint')
         if (path and not path.startswith(('http://', 'https://'))
                 and not Path(path).expanduser().is_file()):
@@ -302,7 +298,7 @@ def check_parents(plan: Plan) -> None:
                 f'there is no parent checkpoint {path}; train it first, or '
                 'let comparison = dict(train_parent=True, ...) do it')
     for entry in plan.entries:
-        preflight(entry.cfg)
+        preflight(entry.cfg, there)
     # A training says it when it builds its parent: after the child alone.
     configs = [entry.cfg.parent.get('config') for entry in entries]
     for config in dict.fromkeys(c for c in configs if isinstance(c, str)):

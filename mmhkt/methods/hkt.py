@@ -210,8 +210,7 @@ class HKT(Method):
         if len(last) > 1 and parent.logits_site is not None:
             last = parent.dissection.decisive(
                 last, at=parent.logits_site) or last[-1:]
-        mixing = wanted['inherited'] and not self.unmixed
-        if not mixing and not wanted['hint']:
+        if not self.mixing and not wanted['hint']:
             # Nothing flows on, so that only what is judged has to be mixed.
             sites = [site for site in sites if site.parent in last]
         super().connect(sites, child, parent)
@@ -234,7 +233,7 @@ class HKT(Method):
             Mixture(
                 site,
                 self.attention,
-                to_child=mixing or (
+                to_child=self.mixing or (
                     i in self.judged_sites and self.judged == 'mixture'),
                 to_parent=i in self.judged_sites,
                 scale=self.scale,
@@ -257,10 +256,9 @@ class HKT(Method):
     def notes(self) -> List[str]:
         notes = []
         early = self.schedule == list(self.early_schedule)
-        mixed = self.weights['inherited'] > 0 and not self.unmixed
-        if self.schedule_open and early and (mixed
+        if self.schedule_open and early and (self.mixing
                                              or self.weights['hint'] > 0):
-            nothing = '' if mixed else 'mixes nothing and '
+            nothing = '' if self.mixing else 'mixes nothing and '
             notes.append(f'{self.name} {nothing}weans within 10 % of any '
                          "training, because the child's maps meet the "
                          "parent's tokens")
@@ -275,8 +273,7 @@ class HKT(Method):
                 # Of a method of logits alone there is none.
                 adapter=adapter.describe() if adapter else 'none',
                 parameters=sum(p.numel() for p in mixture.parameters()),
-                reruns=self.reruns if self.weights['inherited'] > 0
-                and not self.unmixed else 'nothing')
+                reruns=self.reruns if self.mixing else 'nothing')
             for mixture, adapter in zip(self.mixtures, adapters)
         ]
 
@@ -310,9 +307,14 @@ class HKT(Method):
         """Whether every mixture is, for now, the child's own feature."""
         return all(mixture.weaned for mixture in self.mixtures)
 
+    @property
+    def mixing(self) -> bool:
+        """Whether mixtures flow through the child at any time."""
+        return self.weights['inherited'] > 0 and not self.unmixed
+
     def mixes(self) -> bool:
-        return self.weight('inherited') > 0 and not (self.unmixed
-                                                     or self.weaned())
+        return (self.mixing and self.weight('inherited') > 0
+                and not self.weaned())
 
     def needs_own(self) -> bool:
         # Weaned, its loss on the mixture is that of the own pass.

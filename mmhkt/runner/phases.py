@@ -1,16 +1,18 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """How long a whole training takes whose steps are not all alike."""
 from collections import Counter
-from typing import Callable, Dict, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from mmhkt.comparison.budgets import scaled_schedule
 from mmhkt.hooks.transfer_hook import Knobs
-from mmhkt.methods import Method
+from mmhkt.methods import Method, Schedule
 
 # At so many places of a training it is looked what its steps do.
 PLACES = 200
+# A length of training, an iteration, and the schedules of each method.
+Place = Tuple[int, int, List[List[Schedule]]]
 # Of so many lengths, up to so many times as long as the config's.
 LENGTHS, LONGEST = 80, 10
 
@@ -31,28 +33,32 @@ class Phases:
         self._methods = methods
         self.iterations = iterations
         self._per_epoch = iters_per_epoch
-        self._schedules = [list(method.schedule) for method in methods]
+        self._knobs = Knobs(methods)
+        schedules = [list(method.schedule) for method in methods]
         lengths = np.geomspace(1, LONGEST * length, LENGTHS).round()
         self.length = length
         # Of each length, how much of it is in which phase; and where a phase
         # is met first.
         self._shares: Dict[int, Counter] = {}
-        self._places: Dict[tuple, Tuple[int, int]] = {}
+        self._places: Dict[tuple, Place] = {}
         for one in sorted({length, *map(int, lengths)}):
             self._shares[one] = Counter()
-            for place in range(PLACES):
-                iteration = place * one * iterations // PLACES
-                phase = self._turn(one, iteration)
-                self._places.setdefault(phase, (one, iteration))
+            for method, schedule in zip(methods, schedules):
+                method.set_schedule(scaled_schedule(schedule, one / length))
+            built = [method.schedules for method in methods]
+            for i in range(PLACES):
+                place = one, i * one * iterations // PLACES, built
+                phase = self._turn(place)
+                self._places.setdefault(phase, place)
                 self._shares[one][phase] += 1 / PLACES
 
     def steps(self, step: Callable[[int], None]) -> Dict[int, Callable]:
         """A step in each of the phases, by number."""
 
-        def in_phase(place: Tuple[int, int]) -> Callable[[int], None]:
+        def in_phase(place: Place) -> Callable[[int], None]:
 
             def run(i: int) -> None:
-                self._turn(*place)
+                self._turn(place)
                 step(i)
 
             return run
@@ -80,10 +86,9 @@ class Phases:
             self.mean(seconds, length) * length * self.iterations
         ] for length in self._shares]
 
-    def _turn(self, length: int, iteration: int) -> tuple:
-        for method, schedule in zip(self._methods, self._schedules):
-            method.set_schedule(
-                scaled_schedule(schedule, length / self.length))
-        Knobs(self._methods).turn(iteration, length * self.iterations,
-                                  self._per_epoch)
+    def _turn(self, place: Place) -> tuple:
+        length, iteration, schedules = place
+        for method, built in zip(self._methods, schedules):
+            method.schedules = built
+        self._knobs.turn(iteration, length * self.iterations, self._per_epoch)
         return tuple(method.work() for method in self._methods)
