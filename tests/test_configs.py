@@ -42,7 +42,7 @@ SCHEDULES = {
 ITERATIONS = r'(?:\d+xb(\d+))?-?(?:(\d+)k)?'
 UNSCHEDULED = ('digits', 'synthetic', 'pairs', 'mni152')  # there is but one
 # With the data set as one file.
-ARRAYS = ('short', 'few', 'few-24e', 'published', '30e', '10e')
+ARRAYS = ('short', 'few', 'few-24e', 'few-100e', 'published', '30e', '10e')
 DATA = dict(
     digits=('mmhkt.Digits', 10),
     fashion=('mmhkt.ArrayDataset', 10),
