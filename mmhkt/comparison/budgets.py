@@ -6,6 +6,7 @@ from typing import Any, List, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
+from mmhkt.utils import type_name
 from mmhkt.utils.config import ConfigError
 
 # Of a parameter scheduler, in the steps that it counts.
@@ -144,9 +145,7 @@ def _scale_scheduler(scheduler: dict, factor: float) -> Optional[dict]:
     # mmengine's have a first and a last step: in a single one they would go
     # to where they start, and stay there.
     least = 1 if scheduler.get('convert_to_iter_based') else 2
-    kind = scheduler['type']
-    name = kind if isinstance(kind, str) else kind.__name__
-    if end - begin < least and WARM_UP.search(name):
+    if end - begin < least and WARM_UP.search(type_name(scheduler)):
         return None
     scheduler['end'] = max(end, begin + 1)
     return scheduler

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmhkt.utils.settings import name_of
+from mmhkt.utils import type_name
 
 # (mean, standard deviation) of each channel, or one for all.
 Normalisation = Tuple[Tensor, Tensor]
@@ -111,7 +111,7 @@ def channel_order_of(cfg: Config) -> Optional[str]:
     steps = pipeline_of(cfg)
     if steps is None:
         return None
-    names = [_name(step) for step in steps]
+    names = [type_name(step) for step in steps]
     order = 'bgr' if any('LoadImage' in name for name in names) else 'rgb'
     preprocessor = cfg.model.get('data_preprocessor') or cfg.get(
         'data_preprocessor') or {}
@@ -132,7 +132,7 @@ def _through(steps: List[dict],
     """What steps and then the preprocessor do to the values of a file."""
     done, unknown = _tensors(0, 1), []
     for step in steps:
-        name, mean, std = _name(step), step.get('mean'), step.get('std')
+        name, mean, std = type_name(step), step.get('mean'), step.get('std')
         if _reverses(step):  # first, and what was done before with it
             done = tuple(value.flip(0) for value in done)
         if name == 'ToTensor':  # torchvision's; 0 to 1 afterwards
@@ -156,9 +156,3 @@ def _tensors(*values) -> Normalisation:
     return tuple(
         torch.as_tensor(value, dtype=torch.float64).flatten()
         for value in values)
-
-
-def _name(step: dict) -> str:
-    kind = step.get('type', '')
-    text = kind if isinstance(kind, str) else name_of(kind)
-    return re.split(r'[./]', text)[-1]

@@ -18,7 +18,7 @@ from mmengine.dist import barrier, is_distributed
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from .names import nearest
+from .names import nearest, type_name
 
 
 class ConfigError(ValueError):
@@ -296,9 +296,7 @@ def set_amp(cfg: Config, amp: bool = False) -> None:
     if amp:
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
-    kind = wrapper.get('type', '')
-    kind = kind if isinstance(kind, str) else kind.__name__
-    if kind.split('.')[-1] == 'AmpOptimWrapper' and get_device() == 'cpu':
+    if type_name(wrapper) == 'AmpOptimWrapper' and get_device() == 'cpu':
         wrapper.type = 'mmhkt.AutocastOptimWrapper'
         for key in ('loss_scale', 'dtype', 'use_fsdp'):
             wrapper.pop(key, None)

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import re
 from difflib import get_close_matches
-from typing import Iterable
+from typing import Iterable, Optional
 
 
 def nearest(name: str, names: Iterable[str], most: int = 5) -> str:
@@ -33,3 +34,15 @@ def one_of(what: str, value: str, choices: Iterable[str]) -> str:
         raise ValueError(
             f'{what} "{value}" is unknown; {nearest(str(value), choices)}.')
     return value
+
+
+def type_name(cfg: Optional[dict]) -> str:
+    """The name of what a config builds, without a scope or a module.
+
+    Args:
+        cfg (dict, optional): Its ``type`` is a name or, as in mmengine's
+            configs in pure Python, a class.
+    """
+    kind = (cfg or {}).get('type', '')
+    name = kind if isinstance(kind, str) else kind.__name__
+    return re.split('[./]', name)[-1]

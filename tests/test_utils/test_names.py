@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
 
-from mmhkt.utils import nearest, one_of
+from mmhkt.utils import nearest, one_of, type_name
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,16 @@ def test_one_of():
 def test_one_of_what_is_no_name(value):
     with pytest.raises(ValueError, match=f'"{value}" is unknown'):
         one_of('mode', value, ['static', 'gate'])
+
+
+@pytest.mark.parametrize('kind, name', [('ResNet', 'ResNet'),
+                                        ('mmpretrain.ResNet', 'ResNet'),
+                                        ('timm/resnet18', 'resnet18'),
+                                        (dict, 'dict'), ('', '')])
+def test_type_name(kind, name):
+    assert type_name(dict(type=kind)) == name
+
+
+@pytest.mark.parametrize('cfg', [{}, None])
+def test_type_name_of_what_names_none(cfg):
+    assert type_name(cfg) == ''

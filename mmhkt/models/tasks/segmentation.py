@@ -10,6 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from mmhkt.inheritance import Dissection
 from mmhkt.registry import TASKS
+from mmhkt.utils import type_name
 from .base import Task
 
 # Their output is a class and a mask for each query.
@@ -51,10 +52,8 @@ class Segmentation(Task):
         features are as good as others'."""
         heads = model.get('decode_head')
         for head in heads if isinstance(heads, (list, tuple)) else [heads]:
-            kind = (head or {}).get('type', '')
-            kind = kind if isinstance(kind, str) else kind.__name__
             # SAN has several encoders, and works together with its head.
-            if kind.split('.')[-1] in QUERY_HEADS and model.get('backbone'):
+            if type_name(head) in QUERY_HEADS and model.get('backbone'):
                 parts = ('backbone', 'neck', 'data_preprocessor')
                 return dict(
                     type='mmhkt.FeatureNetwork',
