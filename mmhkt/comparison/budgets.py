@@ -99,8 +99,9 @@ def scaled(cfg: Config, length: int) -> Config:
     if cfg.get('param_scheduler') is not None:
         cfg.param_scheduler = _scale_schedulers(cfg.param_scheduler, factor)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
-    if checkpoint and checkpoint.get('interval', -1) > 0:
-        checkpoint.interval = _scale(checkpoint.interval, factor)
+    for key in ('interval', 'save_begin') if checkpoint else ():
+        if checkpoint.get(key, -1) > 0:
+            checkpoint[key] = _scale(checkpoint[key], factor)
     methods = cfg.get('method') or ()
     for method in [methods] if isinstance(methods, dict) else methods:
         if method.get('schedule'):
@@ -132,6 +133,12 @@ def _scale_schedulers(node: Any, factor: float) -> Any:
 
 
 def _scale_scheduler(scheduler: dict, factor: float) -> Optional[dict]:
+    begin, end = scheduler.get('begin', 0), scheduler.get('end')
+    # A schedule that ends with its period does so however it is rounded.
+    whole = [] if end is None else [
+        key for key in ('T_max', 'total_iters')
+        if scheduler.get(key) == end - begin
+    ]
     for key in STEPS:
         value = scheduler.get(key)
         if isinstance(value, (list, tuple)):
@@ -148,6 +155,7 @@ def _scale_scheduler(scheduler: dict, factor: float) -> Optional[dict]:
     if end - begin < least and WARM_UP.search(type_name(scheduler)):
         return None
     scheduler['end'] = max(end, begin + 1)
+    scheduler.update(dict.fromkeys(whole, scheduler['end'] - begin))
     return scheduler
 
 

@@ -18,7 +18,7 @@ from mmhkt.comparison.ladder_report import write_ladder
 from mmhkt.comparison.launch import Launcher, environment_of_run
 from mmhkt.comparison.plan import check_parents, make_plan
 from mmhkt.comparison.records import is_finished
-from mmhkt.comparison.run_configs import write_configs
+from mmhkt.comparison.run_configs import new_configs, write_configs
 from mmhkt.comparison.summary import summarise
 from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError
@@ -142,6 +142,7 @@ def report(plan, jobs, console) -> bool:
     command = shlex.join(['mmhkt', 'compare', *given])
     summaries, paths = [], []
     for rung in rungs:
+        new_configs(rung)  # that it was run as it is set now
         summary = summarise(rung, command, jobs, costs_of(costs, rung))
         if summaries:
             # It was scored before the first run of all.

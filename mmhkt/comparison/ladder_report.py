@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 
@@ -81,12 +81,15 @@ def ladder_of(title: str, summaries: Sequence[dict], folders: List[str],
         subject=views[0].subject.split(';')[0] + '.',
         metric=done[0]['metric'],
         unit=done[0]['unit'],
-        reference=done[0]['reference'],
+        reference=next(
+            (summary['reference'] for summary in done if summary['reference']),
+            None),
         seeds=done[0]['seeds'],
         budgets=[
             dict(length=int(lengths[i]), folder=folders[i]) for i in order
         ],
         rows=rows,
+        warnings=_warnings(views, [f'{lengths[i]:,}' for i in order]),
         notes=_notes(views, rows))
 
 
@@ -100,14 +103,20 @@ def crossings(lengths: Sequence[int],
         lengths (Sequence[int]): Ascending.
         differences (Sequence[float | None]): One a budget.
     """
-    known = [(x, d) for x, d in zip(lengths, differences) if d is not None]
     found = []
-    for (x, d), (next_x, next_d) in zip(known, known[1:]):
-        if d * next_d < 0:
-            share = d / (d - next_d)
-            found.append(float(x * (next_x / x)**share))
-        elif d == 0 and found[-1:] != [float(x)]:
-            found.append(float(x))
+    before, zero = None, None
+    for x, d in zip(lengths, differences):
+        if d is None:
+            continue
+        if d == 0:
+            zero = x if zero is None else zero
+            continue
+        if before and before[1] * d < 0:
+            share = before[1] / (before[1] - d)
+            found.append(
+                float(before[0] *
+                      (x / before[0])**share if zero is None else zero))
+        before, zero = (x, d), None
     return found
 
 
@@ -131,11 +140,33 @@ def _cell(method: Optional[dict], view: View, summary: dict) -> dict:
         difference=difference.get('mean'))
 
 
+def _warnings(views: List[View], lengths: Sequence[str]) -> List[str]:
+    """Those of all columns; what is said of each is said once."""
+    at: Dict[str, List[str]] = {}
+    for view, length in zip(views, lengths):
+        for warning in view.warnings:
+            at.setdefault(warning, []).append(length)
+    unit = views[0].summary['unit']
+    warnings = [
+        warning if len(where) == len(views) else
+        f'At {" and ".join(where)} {unit}s: {warning}'
+        for warning, where in at.items()
+    ]
+    parents = {
+        tuple(weights)
+        for weights in (view.summary.get('parent_weights') for view in views)
+        if weights
+    }
+    if len(parents) > 1:
+        warnings.append('Not all columns had the same parent.')
+    return warnings
+
+
 def _notes(views: List[View], rows: List[dict]) -> List[str]:
     notes = [
         'Each column is a comparison of its own, with its own page; schedules '
         'of learning rate, warm-up, validations and methods are scaled with '
-        'the length.', *views[-1].reading,
+        'the length.', *max((view.reading for view in views), key=len),
         *time_taken([view.summary for view in views])
     ]
     if any(row['crossings'] for row in rows):
@@ -181,6 +212,10 @@ def _markdown(ladder: dict) -> str:
     lines = [
         f'# {markdown_text(ladder["title"])}', '',
         markdown_text(ladder['subject']), ''
+    ]
+    lines += [
+        line for warning in ladder['warnings']
+        for line in (f'> {markdown_text(warning)}', '')
     ]
     lines += markdown_table(head, rows) + ['']
     lines += [f'- {markdown_text(note)}' for note in ladder['notes']] + ['']

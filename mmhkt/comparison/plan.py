@@ -57,13 +57,15 @@ class Run:
         if self.examples and EXAMPLES not in [h['type'] for h in hooks]:
             hooks.append(dict(type=EXAMPLES, number=self.examples))
         cfg.custom_hooks = hooks
-        # Once for all runs, and only there.
-        cfg.merge_from_dict({
-            'default_hooks.extraction.type':
-            'mmhkt.ExtractionHook',
-            'default_hooks.extraction.score_parent':
-            self.score_parent
-        })
+        default = dict(cfg.get('default_hooks') or {})
+        hook = default.get('extraction', {})
+        if hook is not None:  # else it was left out on purpose
+            # Once for all runs, and only there.
+            default['extraction'] = {
+                'type': 'mmhkt.ExtractionHook',
+                **hook, 'score_parent': self.score_parent
+            }
+        cfg.default_hooks = default
         return cfg
 
 
@@ -161,8 +163,10 @@ def make_plan(paths: Sequence[str],
         entries = _restrict(entries, methods, reference)
         seeds = _seeds(settings['seeds'] if seeds is None else seeds)
         examples = settings['examples']
-        if settings['metric'] is None and settings['rule'] is None:
-            settings['metric'], settings['rule'] = metric_of(cfgs[0])
+        metric, rule = metric_of(cfgs[0])
+        if settings['metric'] in (None, metric):
+            settings['metric'] = metric
+            settings['rule'] = settings['rule'] or rule
         higher_is_better(settings['metric'] or 'accuracy', settings['rule'])
         for entry in entries:
             if needs_parent(entry) and not entry.cfg.get('parent'):
@@ -246,7 +250,7 @@ def _restrict(entries: Sequence[Entry], names: Optional[Sequence[str]],
 
 
 def _seeds(seeds) -> List[int]:
-    seeds = list(seeds) if isinstance(seeds, (list, tuple)) else [seeds]
+    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f'comparison: seeds {seeds} are '
                           f'{"not all different" if seeds else "missing"}')

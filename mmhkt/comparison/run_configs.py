@@ -1,20 +1,32 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """The config of every run, as a file of its own."""
-from typing import List
+from typing import List, Tuple
 
 from mmengine.config import Config
 
 from mmhkt.utils.config import ConfigError, flat, plain
 from mmhkt.utils.files import write_text
-from .plan import EXAMPLES, Plan
+from .plan import EXAMPLES, Plan, Run
 
 
 def write_configs(plan: Plan) -> None:
     """Write the config of every run beside its folder.
 
     Raises:
-        ConfigError: If the folder is there already, of a run with another
-            config; nothing is written then.
+        ConfigError: See :func:`new_configs`; nothing is written then.
+    """
+    for run, cfg in new_configs(plan):
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        write_text(run.config_file, cfg.pretty_text)
+        run.folder.mkdir(exist_ok=True)
+
+
+def new_configs(plan: Plan) -> List[Tuple[Run, Config]]:
+    """The runs whose configs are not there yet; writes nothing.
+
+    Raises:
+        ConfigError: If a run's folder is there already, of a run with another
+            config.
     """
     new = []
     for run in plan.everything:
@@ -35,10 +47,7 @@ def write_configs(plan: Plan) -> None:
             if plain(old) == plain(cfg):
                 continue
         new.append((run, cfg))
-    for run, cfg in new:
-        run.folder.parent.mkdir(parents=True, exist_ok=True)
-        write_text(run.config_file, cfg.pretty_text)
-        run.folder.mkdir(exist_ok=True)
+    return new
 
 
 def _differences(one: Config, other: Config, plan: Plan) -> List[str]:

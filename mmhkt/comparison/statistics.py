@@ -39,7 +39,7 @@ def paired_difference(values: Dict[int, float],
             equivalent. Defaults to None.
         test_set (dict, optional): How far the difference is known with other
             images, see :func:`mmhkt.comparison.test_set.add_test_set`.
-            Defaults to None; not used if it is of other seeds.
+            Defaults to None. It may be of some of the seeds.
 
     Returns:
         dict: ``seeds`` that both have, ``values`` (method minus reference, in
@@ -51,8 +51,6 @@ def paired_difference(values: Dict[int, float],
     """
     seeds = [seed for seed in values if seed in reference]
     differences = [values[seed] - reference[seed] for seed in seeds]
-    if test_set is not None and test_set['seeds'] != seeds:
-        test_set = None
     # Scores may have been through float32.
     scale = max([abs(x[s]) for x in (values, reference) for s in seeds],
                 default=0)
@@ -201,6 +199,12 @@ def add_statistics(summary: dict) -> dict:
                     margin,
                     # Images are kept of the last validation.
                     method.get('test_set') if key == 'last' else None)
+            if (key == 'last' and method[difference]
+                    and summary.get('without_images')
+                    and not method.get('test_set')):
+                # What the test set leaves open can be told of others, but
+                # not of it; by the seeds alone it would pass more easily.
+                method[difference].update(p=None, p_equivalent=None)
         _judge([
             method[difference]
             for method in methods.values() if method[difference]

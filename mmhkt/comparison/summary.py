@@ -5,9 +5,10 @@ import statistics
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Union
 
-from mmhkt.utils import nearest
+from mmhkt.utils import nearest, type_name
 from mmhkt.utils.config import ConfigError, plain
 from mmhkt.utils.garbage import uncollected
+from .entries import is_alone
 from .examples import collect_examples
 from .fairness import ComparisonError, check_fair, check_one_parent
 from .metrics import higher_is_better
@@ -59,8 +60,9 @@ def summarise(plan: Plan, command: str, jobs: int,
                     _summary_of_run(plan, run, records[run.name], metric,
                                     higher) for run in runs
                 ]))
+    without_images: List[str] = []
     try:
-        add_test_set(plan, methods, metric)
+        without_images = add_test_set(plan, methods, metric)
     except ComparisonError as error:
         refused = refused or str(error)
     _add_costs(plan, methods, records, costs or {})
@@ -72,11 +74,14 @@ def summarise(plan: Plan, command: str, jobs: int,
         seeds=list(plan.seeds),
         reference=None if refused else plan.reference,
         refused=refused,
+        without_images=without_images,
         margin=plan.margin,
         equal_cost=plan.equal_cost,
         jobs=jobs,
         environment=_environment(known),
         parent=_parent(plan, metric, known),
+        parent_weights=sorted({r.get('parent_weights')
+                               for r in known} - {None}),
         deployed=dict(
             parameters=_parameters(known), flops=(costs or {}).get('flops')),
         methods=methods,
@@ -191,8 +196,9 @@ def _add_costs(plan: Plan, methods: List[dict], records: Dict[str, dict],
             if run.entry is entry and records[run.name].get('finished')
         ]
         extra[entry.name] = _common(known, 'extra_parameters')
-        memory[entry.name] = statistics.mean(r['peak_memory']
-                                             for r in known) if known else None
+        # Of an older version it may be missing.
+        peaks = [r['peak_memory'] for r in known if r.get('peak_memory')]
+        memory[entry.name] = statistics.mean(peaks) if peaks else None
     for method in methods:
         name = method['name']
         method['cost'] = dict(
@@ -214,14 +220,22 @@ def _parent(plan: Plan, metric: str, records: List[dict]) -> Optional[dict]:
             name=plan.parent.entry.label,
             score=curve[-1][1] if curve else None)
     for entry in plan.entries:
-        config = (entry.cfg.get('parent') or {}).get('config')
-        if config is not None:
-            name = Path(config).stem if isinstance(config, str) else 'parent'
+        parent = entry.cfg.get('parent')
+        if parent and not is_alone(entry.cfg.get('method')):
             scores = [record.get('parent_scores') or {} for record in records]
             return dict(
-                name=name,
+                name=_name_of(parent),
                 score=next((s[metric] for s in scores if metric in s), None))
     return None
+
+
+def _name_of(parent: dict) -> str:
+    config, module = parent.get('config'), parent.get('module')
+    if isinstance(config, str):
+        return Path(config).stem
+    if isinstance(module, str):
+        module = dict(type=module)
+    return type_name(module) if isinstance(module, dict) else 'parent'
 
 
 def _environment(records: List[dict]) -> Dict[str, Any]:
@@ -263,5 +277,5 @@ def _parameters(records: List[dict]) -> Union[int, str, None]:
 
 def _common(records: List[dict], key: str) -> Any:
     """What all records say; None where they differ."""
-    values = {record[key] for record in records}
+    values = {record.get(key) for record in records}
     return values.pop() if len(values) == 1 else None

@@ -14,7 +14,7 @@ from .plan import Plan
 ROUNDED = 0.006
 
 
-def add_test_set(plan: Plan, methods: List[dict], metric: str) -> None:
+def add_test_set(plan: Plan, methods: List[dict], metric: str) -> List[str]:
     """Put ``test_set`` into each method: how far its difference to the
     reference is known, if not only the seeds but the images were others.
 
@@ -26,6 +26,10 @@ def add_test_set(plan: Plan, methods: List[dict], metric: str) -> None:
             :func:`mmhkt.comparison.intervals.over_seeds_and_images`; None
             where the runs kept no scores of images by this metric.
         metric (str): The score.
+
+    Returns:
+        list[str]: The runs that kept nothing of their images, or what no
+        interval can be made of, where others kept it.
 
     Raises:
         ComparisonError: If runs were judged on different images.
@@ -45,6 +49,17 @@ def add_test_set(plan: Plan, methods: List[dict], metric: str) -> None:
         if method['name'] != plan.reference:
             found = _interval(values[method['name']], reference, plan.margin)
         method['test_set'] = found
+    if not any(values.values()):
+        return []
+    return [
+        f'{method["label"]}, seed {run["seed"]}' for method in methods
+        for run in method['runs'] if _scored(run)
+        and run['seed'] not in values[method['name']]
+    ]
+
+
+def _scored(run: dict) -> bool:
+    return run['last'] is not None and bool(np.isfinite(run['last']))
 
 
 def _interval(runs: Dict[int, tuple], reference: Dict[int, tuple],
@@ -64,7 +79,7 @@ def _values_of(plan: Plan, method: dict, metric: str) -> Dict[int, tuple]:
     last score, of the runs that kept it."""
     found = {}
     for run in method['runs']:
-        if run['last'] is None or not np.isfinite(run['last']):
+        if not _scored(run):
             continue
         scores = ImageScores.load(plan.folder / run['folder'] / IMAGES)
         if scores is None or metric not in scores.sums:
@@ -72,9 +87,11 @@ def _values_of(plan: Plan, method: dict, metric: str) -> Dict[int, tuple]:
         sums = scores.sums[metric]
         # A file that was copied here, say, is of another validation.
         slack = ROUNDED if sums.scale == 100 else 1e-4 * abs(run['last'])
-        if (scores.step == run['curve'][-1][0]
+        parts = sums.pseudo_values()
+        # Without the only image that has what is scored there is no score.
+        if (scores.step == run['curve'][-1][0] and np.isfinite(parts).all()
                 and abs(sums.score() - run['last']) <= slack):
-            found[run['seed']] = scores.truth, sums.pseudo_values()
+            found[run['seed']] = scores.truth, parts
     return found
 
 

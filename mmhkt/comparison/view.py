@@ -2,6 +2,7 @@
 from statistics import mean
 from typing import List, Optional, Sequence, Union
 
+from .entries import is_alone
 from .intervals import CONFIDENCE, ENOUGH_SEEDS
 
 UNITS = dict(epoch=('epoch', 'epochs'), iter=('iteration', 'iterations'))
@@ -122,6 +123,13 @@ class View:
         if skipped:
             warnings.append('Steps that were not finite were skipped: '
                             f'{"; ".join(skipped)}.')
+        lost = self.summary.get('without_images')
+        if lost:
+            warnings.append(
+                'What single images contribute is not known, as it is of the '
+                f'other runs, of {"; ".join(lost)}. Intervals with other '
+                'images are of the seeds for which both methods have it; '
+                'where fewer than two do there is no verdict.')
         if self.unfinished:
             warnings.append(
                 f'Not every run has a last score ({self.counts}). A row is '
@@ -136,18 +144,18 @@ class View:
     @property
     def _parent_below(self) -> List[str]:
         parent = (self.summary['parent'] or {}).get('score')
-        alone = next(
-            (m['last']['mean']
-             for m in self.methods if m['name'] == self.summary['reference']),
-            None)
-        if parent is None or alone is None:
+        # A config of OpenMMLab's own runner has no method.
+        alone, label = next(
+            ((m['last']['mean'], m['label']) for m in self.methods
+             if m['config'] is None or is_alone(m['config'])), (None, ''))
+        if parent is None or alone is None or self.summary['refused']:
             return []
         higher = self.summary['metric']['higher_is_better']
         if parent == alone or (parent > alone) == higher:
             return []
         return [
             f'THE PARENT IS WORSE THAN ITS CHILD ALONE: '
-            f'{self._number(parent)}, and {self.reference} '
+            f'{self._number(parent)}, and {label} '
             f'{self._number(alone)}. What such a parent hands on holds a '
             'child back. Is it the right checkpoint, with the classes and the '
             'normalisation it was trained with?'

@@ -215,16 +215,28 @@ class LogitDistiller(Distiller):
             for logits in super().pair(step, site))
 
     def scaled(self, logits: Tensor) -> Tensor:
-        """Logits (N, K) standardised, if wanted, over the temperature."""
-        if self.standardise and not self.independent:
+        """Logits (N, K) standardised, if wanted, over the temperature.
+
+        Two logits are not: all that would be left of them is which one is
+        larger, of which there is no gradient.
+        """
+        if (self.standardise and not self.independent
+                and logits.shape[1] > 2):
             logits = standardised(logits)
         return logits / self.temperature
 
 
-def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
-    """Rows (N, K) of mean 0 and standard deviation 1."""
+def standardised(logits: Tensor,
+                 eps: float = 1e-7,
+                 least: float = 0.03) -> Tensor:
+    """Rows (N, K) of mean 0 and standard deviation 1.
+
+    Rows that are nearly constant, as of a head whose weights begin with 0,
+    are left smaller: divided by what is next to nothing their gradient would
+    be next to infinite, and the first step would ruin the child.
+    """
     centred = logits - logits.mean(1, keepdim=True)
-    return centred / (logits.std(1, keepdim=True) + eps)
+    return centred / (logits.std(1, keepdim=True) + eps).clamp_min(least)
 
 
 def project(source: Layout, target: Layout, bias: bool = False) -> nn.Conv2d:

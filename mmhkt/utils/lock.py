@@ -11,6 +11,7 @@ gone while the workers of a training that was killed still write.
 """
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Optional
 
@@ -27,14 +28,17 @@ def acquire(folder: Path) -> Optional[int]:
         of it are closed. None if another process has the folder locked.
     """
     file = os.open(Path(folder, NAME), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return None
-    except OSError:  # a file system without locks
-        pass
-    return file
+    # Who only looks, as `is_locked`, holds it for a moment.
+    for pause in (0.05, 0.2, 0.5, 0):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            time.sleep(pause)
+        except OSError:  # a file system without locks
+            return file
+    os.close(file)
+    return None
 
 
 def is_locked(folder: Path) -> bool:
@@ -47,6 +51,8 @@ def is_locked(folder: Path) -> bool:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a file system without locks
+        return False
     finally:
         os.close(file)
     return False

@@ -64,6 +64,23 @@ def test_budgets_that_are_none(budget, message):
         steps_of(budget, Config(EPOCHS))
 
 
+def test_a_schedule_ends_with_its_period_however_it_is_rounded():
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=10),
+            default_hooks=dict(checkpoint=dict(interval=2, save_begin=5)),
+            param_scheduler=[
+                dict(type='LinearLR', begin=0, end=3),
+                dict(type='CosineAnnealingLR', T_max=7, begin=3, end=10),
+                dict(type='CosineAnnealingLR', T_max=3, begin=3, end=10)
+            ]))
+    found = scaled(cfg, 5)
+    _, cosine, several = found.param_scheduler
+    assert [cosine[k] for k in ('begin', 'end', 'T_max')] == [2, 5, 3]
+    assert several.T_max == 2  # several periods, as before
+    assert found.default_hooks.checkpoint == dict(interval=1, save_begin=2)
+
+
 def test_epochs_doubled():
     cfg = Config(EPOCHS)
     before = plain(cfg)

@@ -117,8 +117,25 @@ def test_crossings():
     # 3 above at 10, 1 below at 40: three quarters of the way in log(length)
     assert crossings([10, 40], [3., -1.]) == [pytest.approx(10 * 4**.75)]
     assert crossings([1, 2, 4], [1., None, -1.]) == [pytest.approx(2.)]
-    assert crossings([1, 2, 4], [1., 0., -1.]) == [2.]
+    assert crossings([1, 2, 4], [3., 0., -1.]) == [2.]
+    assert crossings([1, 2, 4], [0., 1., -1.]) == [pytest.approx(8**.5)]
+    # No sign changes.
+    assert crossings([1, 2, 4], [0., 0., 0.]) == []
+    assert crossings([1, 2, 4], [1., 0., 2.]) == []
     assert crossings([1, 2], [1., .5]) == crossings([1], [1.]) == []
+
+
+def test_what_must_not_be_overlooked_stands_above_the_ladder(plan):
+    summaries = summaries_of(plan)
+    summaries[0].update(refused='other batches', reference=None)
+    summaries[0]['parent_weights'] = ['a']
+    summaries[1]['parent_weights'] = ['b']
+    paths = write_ladder(plan, rungs_of(plan, None), summaries)
+    for path in paths[2:]:
+        text = path.read_text()
+        assert ': other batches' in text
+        assert 'Not all columns had the same parent.' in text
+        assert 'is the reference' in text and 'None' not in text
 
 
 def summaries_of(plan):

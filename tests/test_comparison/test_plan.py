@@ -115,6 +115,34 @@ def test_metric_that_the_config_keeps_its_best_by(config):
     assert (plan.metric, plan.rule) == ('accuracy/top1', None)
 
 
+def test_rule_alone_leaves_the_metric_as_it_was(config):
+    path = config("methods=['mmhkt.HKT'], rule='less'")
+    plan, _ = planned(path)
+    assert (plan.metric, plan.rule) == ('accuracy/top1', 'less')
+
+
+def test_a_metric_that_is_known_needs_no_rule(config):
+    path = config("methods=['mmhkt.HKT'], metric='EPE'",
+                  "val_evaluator = dict(type='mmhkt.EndPointError')\n"
+                  "default_hooks = dict(checkpoint=dict(save_best=None))\n")
+    plan, _ = planned(path)
+    assert (plan.metric, plan.rule) == ('EPE', 'less')
+
+
+@pytest.mark.parametrize('hooks', ['None', 'dict(extraction=None)'])
+def test_hooks_that_were_left_out(config, hooks):
+    path = config("methods=['mmhkt.HKT']", f'default_hooks = {hooks}\n')
+    plan, _ = planned(path)
+    found = plan.runs[1].config().default_hooks.get('extraction')
+    assert found == (None if 'extraction' in hooks else dict(
+        type='mmhkt.ExtractionHook', score_parent=True))
+
+
+def test_seeds_of_any_sequence(config):
+    plan, _ = planned(config("methods=['mmhkt.HKT'], seeds=range(3)"))
+    assert plan.seeds == [0, 1, 2]
+
+
 def test_several_training_configs():
     alone = CONFIGS / 'alone/resnet8-narrow_digits.py'
     plan = make_plan([str(DIGITS), str(alone)], seeds=[0, 1])

@@ -61,7 +61,9 @@ def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
             dict(
                 name=name,
                 label=name.upper() if i else 'child alone',
-                config=dict(type=f'mmhkt.{name}', weights=dict(native=1.0)),
+                config=dict(
+                    type='mmhkt.' + ('Alone' if name == 'alone' else name),
+                    weights=dict(native=1.0)),
                 runs=runs,
                 cost=dict(
                     step=0.02 + 0.002 * i,
@@ -280,6 +282,9 @@ def test_parent_that_is_worse_than_its_child():
     summary['parent']['score'] = 12.
     head = markdown(summary).split('| method |')[0]
     assert 'THE PARENT IS WORSE THAN ITS CHILD ALONE: 12.00, and child' in head
+    # Whichever method the others are compared with.
+    summary['reference'] = 'kd'
+    assert 'ALONE: 12.00, and child alone' in markdown(summary)
     summary = make_summary(('alone', 'kd'), higher=False)
     summary['parent']['score'] = 0.1
     assert 'THE PARENT' not in markdown(summary)

@@ -154,10 +154,20 @@ def test_other_images_can_take_a_verdict_back():
     found = add_statistics(summary)['methods'][1]['difference']
     assert (found['p'], found['verdict']) == (.1, 'unclear')
     assert found['test_set'] == wide and found['low'] > 0
-    # Of other seeds it says nothing of these.
+    # It counts also where not all runs kept their images.
     summary['methods'][1]['test_set'] = dict(wide, seeds=[0, 1])
     found = add_statistics(summary)['methods'][1]['difference']
-    assert found['test_set'] is None and found['verdict'] == 'better'
+    assert found['test_set']['seeds'] == [0, 1]
+    assert found['verdict'] == 'unclear'
+
+
+def test_no_verdict_by_the_seeds_alone_where_others_kept_images():
+    summary = summary_of(dict(a=[0, 0, 0], b=[4, 5, 6]))
+    found = add_statistics(summary)['methods'][1]['difference']
+    assert found['verdict'] == 'better'
+    summary['without_images'] = ['a, seed 0', 'a, seed 1']
+    found = add_statistics(summary)['methods'][1]['difference']
+    assert (found['p'], found['verdict']) == (None, 'unclear')
 
 
 def test_statistics_of_a_comparison():

@@ -27,7 +27,7 @@ def methods(tmp_path):
                 curve=[[4, 1.], [8, 100 * row.mean()]])
             runs.append(run)
             save(tmp_path, run, row)
-        made.append(dict(name=name, runs=runs))
+        made.append(dict(name=name, label=name, runs=runs))
     return made
 
 
@@ -69,6 +69,23 @@ def test_only_of_runs_that_kept_their_last_scores(plan, methods, tmp_path):
     methods[0]['runs'][1]['last'] -= 1  # not what the images give
     assert found(plan, methods) is None  # one seed
     assert found(plan, methods, 'another') is None
+
+
+def test_runs_that_kept_nothing_of_their_images_are_named(
+        plan, methods, tmp_path):
+    assert add_test_set(plan, methods, 'top1') == []
+    save(tmp_path, methods[1]['runs'][0], RIGHT[1, 0], step=4)
+    assert add_test_set(plan, methods, 'top1') == ['b, seed 0']
+    # Without the only image that counts there is no score to leave out of.
+    run = methods[0]['runs'][2]
+    sums = ImageSums(
+        np.ones((50, 1)), np.eye(50, 1), 100.)  # of one image alone
+    run['last'] = sums.score()
+    scores = ImageScores(8, 't', dict(top1=sums))
+    scores.save(tmp_path / run['folder'] / IMAGES)
+    assert add_test_set(plan, methods, 'top1') == ['a, seed 2', 'b, seed 0']
+    # Where no run has any, there is nothing to be missed.
+    assert add_test_set(plan, methods, 'another') == []
 
 
 def test_other_images_are_refused(plan, methods, tmp_path):

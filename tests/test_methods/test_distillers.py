@@ -127,6 +127,23 @@ def test_standardised_logits_know_no_shift_and_no_scale(method):
     close(scaled.std(1), torch.full((6, ), .5))
 
 
+def test_two_logits_are_not_standardised():
+    """All that would be left of them is which one is larger."""
+    q = torch.tensor([[1., 2.], [4., 1.]], requires_grad=True)
+    method = KD(standardise=True, temperature=2.)
+    close(method.scaled(q), q / 2)
+    method.distillation(q, torch.tensor([[3., 0.], [0., 1.]])).backward()
+    assert q.grad.abs().min() > 0.1
+
+
+def test_standardised_logits_of_a_head_that_begins_with_zero():
+    """The gradient is bounded, so that the first step ruins nothing."""
+    q = torch.zeros(4, 10, requires_grad=True)
+    z = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
+    KD(standardise=True, temperature=2.).distillation(q, z).backward()
+    assert 0 < q.grad.norm() < 20
+
+
 def test_dkd_is_kd_in_two_parts():
     """KD = target + (1 - the parent's probability of the target) x nontarget
     (equation 7 of the paper), for one image."""
