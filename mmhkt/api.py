@@ -144,6 +144,14 @@ class InheritedLoss(nn.Module):
                 f'{", ".join(names)} changes while the training goes on: say '
                 'by steps=... how many steps it has.')
 
+    def get_extra_state(self) -> Dict[str, int]:
+        """How far the training is: part of the ``state_dict``."""
+        return dict(step=self.step)
+
+    def set_extra_state(self, state: Dict[str, int]) -> None:
+        """Go on from there, with mixture and hints as they were then."""
+        self.step = state['step']
+
     @property
     def child(self) -> nn.Module:
         """nn.Module: The plain child, as it was given."""

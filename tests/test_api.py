@@ -114,6 +114,27 @@ def test_schedules_follow_the_steps(batch):
         mmhkt.inherit(Plain(4), Plain(8), batch[0])
 
 
+def test_it_goes_on_where_it_was_saved(batch):
+
+    def inherit():
+        return mmhkt.inherit(
+            Plain(4), Plain(8), batch[0],
+            dict(
+                type='mmhkt.KD',
+                schedule=[dict(knob='weights.distillation')]), 4)
+
+    loss, again = inherit(), inherit()
+    with loss:
+        for _ in range(3):
+            loss(*batch)
+    again.load_state_dict(loss.state_dict())
+    with again:
+        again(*batch)
+    assert again.step == 4
+    # The fourth of four steps: a quarter is left.
+    assert again.inheritance.methods[0].factors['distillation'] == 0.25
+
+
 @pytest.mark.parametrize('schedule, needs', [
     (dict(unit='iter', begin=2), True),
     (dict(unit='iter', end=4, least_iters=9), True),

@@ -36,6 +36,13 @@ class Classes:
                 all(name.isdigit() for name in names)
                 for names in (own, others)):
             return None
+        twice = [n for n in own + others
+                 if max(own.count(n), others.count(n)) > 1]
+        if twice:
+            raise ValueError(
+                f'Two classes are called "{twice[0]}", and child and parent '
+                'do not have their classes in the same order: which is which '
+                'cannot be told by name. Say it by parent.classes=[...].')
         missing = [name for name in own if name not in others]
         if missing:
             raise ValueError(

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from .feature_rows import NOTE, FeatureRows, Layout, Outputs
+from .feature_rows import NOTE, FeatureRows, Outputs
 
 # Values that are hashed at once.
 CHUNK = 2**22
@@ -155,9 +155,9 @@ class FeatureCache:
             _check_kind(alone[name], name)
             rows = kept[name]
             if rows.layout is None:
-                rows.layout = Layout(alone[name])
+                rows.adopt(alone[name])
             try:
-                one = Layout(alone[name]).outputs([
+                one = rows.layout.outputs([
                     torch.from_numpy(bits[:1])
                     for bits in rows.layout.rows(made[name], len(images))
                 ], images.device)

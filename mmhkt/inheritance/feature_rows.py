@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mmhkt.utils.checkpoint import check_whole
-from mmhkt.utils.files import replaced
 from .outputs import copied
 
 # Outputs of a module, one a run of it, each with whether a later operation has
@@ -184,11 +183,6 @@ class FeatureRows:
         if not new:
             return
         chosen = list(new.values())
-        self.folder.mkdir(parents=True, exist_ok=True)
-        example = self.folder / 'example.pt'
-        if not example.exists():
-            with replaced(example, unique=True, durable=False) as partial:
-                torch.save(copied(self.layout.example), partial)
         notes = np.empty(len(new), NOTE)
         for place, (key, i) in enumerate(new.items()):
             checksum = _checksum([part[i] for part in rows])
@@ -203,6 +197,26 @@ class FeatureRows:
             file.truncate(at * NOTE.itemsize)
             file.write(notes.tobytes())
         self._learn(self._own)
+
+    def adopt(self, example: Outputs) -> None:
+        """Lay rows out as whoever came first does, who may be this process.
+
+        Args:
+            example (list): What the module makes of one image.
+        """
+        path = self.folder / 'example.pt'
+        mine = path.with_name(f'{self._own}.example')
+        # Where nothing can be written rows are only read.
+        with suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save(copied(example), mine)
+            with suppress(FileExistsError):
+                os.link(mine, path)
+        with suppress(OSError):
+            mine.unlink()
+        self.refresh()
+        if self.layout is None:
+            self.layout = Layout(example)
 
     def _path(self, name: str, ending: str) -> Path:
         return self.folder / f'{name}.{ending}'

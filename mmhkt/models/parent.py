@@ -123,9 +123,9 @@ class Parent(nn.Module):
         self.cfg = _config_of(config)
         if checkpoint is None and not has_weights:
             raise SettingError(NO_CHECKPOINT)
+        self.configured = not isinstance(config, nn.Module)
         self.network = (
-            as_network(config)
-            if isinstance(config, nn.Module) else build_network(self.cfg))
+            build_network(self.cfg) if self.configured else as_network(config))
         self.checkpoint = checkpoint
         self.random_weights = random_weights and checkpoint is None
         self.classes = classes
@@ -226,8 +226,10 @@ class Parent(nn.Module):
         """Where this network's features are kept; None if they are not."""
         if self.cache is None:
             return None
+        # Of a module that is no config, what it is made of tells what it is.
+        made = '' if self.configured else f' {self.network}'
         about = (f'{self.cfg.model} {hash_of_weights(self.network)} '
-                 f'{self.precision}' + self.matched)
+                 f'{self.precision}' + self.matched + made)
         return FeatureCache(self.cache,
                             hashlib.sha256(about.encode()).hexdigest())
 

@@ -52,8 +52,10 @@ class PlainClassifier(TimmClassifier):
             with DefaultScope.overwrite_default_scope('mmpretrain'):
                 loss = MMPRETRAIN_MODELS.build(loss)
         self.loss_module = loss
-        self._register_state_dict_hook(self._remove_state_dict_prefix)
-        self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+        # Not TimmClassifier's, which take away less than they put back where
+        # the classifier is a part of something else.
+        self.register_state_dict_post_hook(_without_model)
+        self.register_load_state_dict_pre_hook(_with_model)
 
     @property
     def binary(self) -> bool:
@@ -102,3 +104,25 @@ def made(cfg: dict) -> nn.Module:
     if not callable(make):
         raise ValueError(f'PlainClassifier: "{name}" makes no network.')
     return make(**settings)
+
+
+def _without_model(classifier: nn.Module, state: dict, prefix: str,
+                   _) -> None:
+    """The keys of the network, as it has them itself."""
+    for key in list(state):
+        value = state.pop(key)  # all, so that their order stays
+        if key.startswith(f'{prefix}model.'):
+            key = prefix + key[len(f'{prefix}model.'):]
+        state[key] = value
+
+
+def _with_model(classifier: nn.Module, state: dict, prefix: str,
+                *unused) -> None:
+    """The reverse; what else the classifier has is not the network's."""
+    others = tuple(f'{prefix}{name}.' for name, _ in
+                   classifier.named_children() if name != 'model')
+    for key in list(state):
+        value = state.pop(key)
+        if key.startswith(prefix) and not key.startswith(others):
+            key = f'{prefix}model.{key[len(prefix):]}'
+        state[key] = value

@@ -12,7 +12,7 @@ from . import PrepareError
 
 
 def download(url: str, folder: Path, sha256: Optional[str] = None) -> Path:
-    """Fetch a file unless it is there already.
+    """Fetch a file unless it is there already, whole.
 
     Args:
         url (str): Where it is; its last part becomes the file's name.
@@ -25,7 +25,9 @@ def download(url: str, folder: Path, sha256: Optional[str] = None) -> Path:
     """
     from torch.hub import download_url_to_file
     path = Path(folder, url.rpartition('/')[2])
-    if path.is_file():
+    # One that is there may be damaged.
+    if path.is_file() and (sha256 is None or hashlib.sha256(
+            path.read_bytes()).hexdigest().startswith(sha256)):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

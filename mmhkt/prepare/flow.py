@@ -89,15 +89,15 @@ def prepare(source: Optional[Path], path: Path) -> None:
             if found != count:
                 raise PrepareError(f'{source} has {found} files {pattern}, '
                                    f'but wanted are {count}')
+        if source.is_dir():
+            # Theirs stays as it is, and ours is there whole or not at all.
+            root = Path(shutil.copytree(root, Path(folder, 'copied')))
         if archive.split:
             split = root / Path(archive.split).name
             if not split.exists():
                 shutil.copy(download(archive.split, Path(folder)), split)
             check_split(split, archive.pairs)
-        if source.is_dir():
-            shutil.copytree(root, path)
-        else:
-            shutil.move(root, path)
+        shutil.move(root, path)
 
 
 def check_split(path: Path, pairs: Tuple[int, int]) -> None:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Optional
 
+from mmhkt.utils.files import replaced
 from .common import check_bytes, download, find
 
 URL = ('https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/'
@@ -39,4 +40,5 @@ def prepare(source: Optional[Path], path: Path) -> None:
             continue
         found = find(source, [name])
         check_bytes(found.read_bytes(), digest, found)
-        shutil.copy(found, folder / name)
+        with replaced(folder / name) as partial:
+            shutil.copy(found, partial)

@@ -83,6 +83,14 @@ def test_a_label_without_a_class_is_found_before_training():
         words(classifier(), [], dataset=Labels([0, 1, 3, 4]))
 
 
+def test_images_of_several_labels_each():
+    assert words(classifier(), [], dataset=Labels([[0, 1], [1, 2]])) == []
+    said, = words(classifier(), [], dataset=Labels([[0, 1], [1, 0]]))
+    assert said.endswith('2 (owl).')
+    with pytest.raises(ValueError, match=r'of 1.png is \[0 3\], as are 0'):
+        words(classifier(), [], dataset=Labels([[0, 1], [0, 3]]))
+
+
 def test_a_class_without_an_image():
     said, = words(classifier(), [], dataset=Labels([0, 0, 2]))
     assert said == ('NO TRAINING IMAGE OF 1 OF THE 3 CLASSES: 1 (dog).')

@@ -16,6 +16,15 @@ def test_order(own, others, order):
     assert Classes(own).order_in(Classes(others)) == order
 
 
+def test_names_that_two_classes_have():
+    twice = Classes(('cat', 'crane', 'Crane', 'owl'))
+    assert twice.order_in(twice) is None
+    for own, other in ((twice, Classes(('owl', 'crane', 'cat', 'crane'))),
+                       (Classes(('cat', 'crane', 'emu', 'owl')), twice)):
+        with pytest.raises(ValueError, match='Two classes are called "crane"'):
+            own.order_in(other)
+
+
 def test_others():
     with pytest.raises(ValueError, match='"dog" is none.*parent.classes'):
         Classes(('cat', 'dog')).order_in(Classes(('cat', 'emu')))

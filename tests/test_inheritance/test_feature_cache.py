@@ -95,6 +95,44 @@ def test_two_runs_at_once_read_each_others(tmp_path):
     assert compute.given == [1, 4]
 
 
+def test_two_runs_that_begin_at_once_lay_rows_out_alike(tmp_path):
+    """Whoever is first says how: one has its features channels last."""
+
+    def last(images):
+        return (images * 2).contiguous(memory_format=torch.channels_last)
+
+    def plain(images):
+        return images * 2
+
+    one, other = cache(tmp_path), cache(tmp_path)
+
+    class Meanwhile(Counted):
+
+        def __call__(self, images):
+            if len(images) > 1:  # after the other has looked for an example
+                one.features(BATCH[:2], ['stage'], Counted(stage=last))
+            return super().__call__(images)
+
+    other.features(BATCH, ['stage'], Meanwhile(stage=plain))
+    for images in (BATCH, BATCH.flip(0)):
+        found = features(tmp_path, Counted(), images)['stage'][0][0]
+        torch.testing.assert_close(found, images * 2, rtol=0, atol=0)
+    assert not list(tmp_path.rglob('*.example'))
+
+
+def test_modules_of_equal_weights_are_other_networks(tmp_path):
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def folder(activation):
+        module = nn.Sequential(first, activation,
+                               nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+        parent = Parent(module=module, cache=str(tmp_path))
+        return parent.feature_cache().folder
+
+    assert folder(nn.ReLU()) == folder(nn.ReLU()) != folder(nn.GELU())
+
+
 def test_windows_of_an_image_are_kept_together(tmp_path):
 
     def windows(images):  # as Swin's, (images x windows, ...)

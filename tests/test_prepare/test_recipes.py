@@ -5,12 +5,14 @@ import io
 import tarfile
 import zipfile
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mmhkt.prepare import RECIPES, PrepareError, camvid, cifar10, flow, weights
+from mmhkt.prepare.common import download
 
 
 def test_every_recipe_has_its_module():
@@ -114,6 +116,16 @@ def test_camvid_is_halved(tmp_path):
         camvid.check_size(Image.new('L', (100, 100)), tmp_path / 'a.png')
 
 
+def test_a_damaged_download_is_fetched_anew(tmp_path):
+    there = tmp_path / 'there/x.bin'
+    there.parent.mkdir()
+    there.write_bytes(b'whole')
+    digest = hashlib.sha256(b'whole').hexdigest()
+    (tmp_path / 'x.bin').write_bytes(b'who')
+    path = download(there.as_uri(), tmp_path, digest)
+    assert path.read_bytes() == b'whole'
+
+
 def test_archives_of_flow(tmp_path, monkeypatch):
     monkeypatch.setitem(flow.ARCHIVES, 'Sintel',
                         flow.Archive('', {'training/clean/*/*.png': 2}))
@@ -124,7 +136,18 @@ def test_archives_of_flow(tmp_path, monkeypatch):
     flow.prepare(source, tmp_path / 'data/Sintel')
     assert (tmp_path /
             'data/Sintel/training/clean/alley_1/frame_2.png').exists()
-    flow.prepare(tmp_path / 'data/Sintel', tmp_path / 'copy/Sintel')
+    source = tmp_path / 'data/Sintel'
+
+    def stopped(source, target):
+        Path(target, 'training').mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flow.shutil, 'copytree', stopped)
+        with pytest.raises(KeyboardInterrupt):
+            flow.prepare(source, tmp_path / 'copy/Sintel')
+    assert not (tmp_path / 'copy/Sintel').exists()
+    flow.prepare(source, tmp_path / 'copy/Sintel')
     (tmp_path / 'copy/Sintel/training/clean/alley_1/frame_2.png').unlink()
     with pytest.raises(PrepareError, match='has 1 files training/clean'):
         flow.prepare(tmp_path / 'copy/Sintel', tmp_path / 'third/Sintel')

@@ -1,6 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import random
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
+import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.dist import get_rank
@@ -193,10 +195,22 @@ def _is_fixed(transform, before: Sequence, dataset) -> bool:
         for seed in (0, 1):
             with private_randomness(seed):
                 results = Compose(before)(dataset.get_data_info(i))
-                made.append(torch.as_tensor(transform(results)['img']))
+                state = _drawn()
+                made.append(torch.as_tensor(np.asarray(
+                    transform(results)['img'])))
+                if _drawn() != state:
+                    return False
+        # One may draw from a generator of its own.
         if made[0].shape != made[1].shape or not torch.equal(*made):
             return False
     return True
+
+
+def _drawn() -> tuple:
+    """How far the generators are that transforms draw from."""
+    _, keys, *place = np.random.get_state()
+    return (random.getstate(), keys.tobytes(), place,
+            torch.get_rng_state().numpy().tobytes())
 
 
 def _batched(transform) -> BatchedTransform:

@@ -114,7 +114,9 @@ class Classification(Task):
         classes = self.num_classes
         if classes is None:
             return []
-        outside = np.flatnonzero((labels < 0) | (labels >= classes))
+        # A row of several labels, where classes do not exclude each other.
+        outside = ((labels < 0) | (labels >= classes)).reshape(
+            len(labels), -1).any(1).nonzero()[0]
         if len(outside):
             first = int(outside[0])
             path = dataset.get_data_info(first).get('img_path')
@@ -123,7 +125,7 @@ class Classification(Task):
                 f'{labels[first]}, as are {len(outside) - 1} more outside, '
                 f'but the network has {classes} classes, from 0 on. Mend the '
                 'labels or folders, or set head.num_classes.')
-        return sorted(set(range(classes)) - set(labels.tolist()))
+        return sorted(set(range(classes)) - set(np.unique(labels).tolist()))
 
     def score(self, logits: Tensor, data_samples: list) -> Optional[Tensor]:
         """Accuracy in %, None where labels are mixed or not single."""

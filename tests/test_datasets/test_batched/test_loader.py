@@ -4,6 +4,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
@@ -227,6 +228,23 @@ def test_what_has_no_counterpart_is_named(undeclared):
     assert 'NumpyToPIL' in refusal(
         dataset=dict(type='mmhkt.Digits', pipeline=[dict(type='NumpyToPIL')]))
     assert 'batches' in refusal(batch_size=None)
+
+
+class Inverted(BaseTransform):
+    """One that draws, and does not say so."""
+
+    def transform(self, results):
+        if np.random.rand() < 0.1:
+            results['img'] = 255 - results['img']
+        return results
+
+
+def test_what_draws_without_saying_so_is_refused():
+    TRANSFORMS.register_module(module=Inverted)
+    try:
+        assert 'Inverted, which' in refusal(dict(type='Inverted'))
+    finally:
+        TRANSFORMS.module_dict.pop('Inverted')
 
 
 def test_images_of_several_sizes(tmp_path):
