@@ -1,5 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -41,13 +41,14 @@ def attributions(networks: Sequence[Callable[[Tensor], Tensor]],
     ])
 
 
-def where_they_look(children: Dict[str, nn.Module], parent: Parent, dataset,
-                    samples: Sequence[int]) -> List[dict]:
+def where_they_look(children: Dict[str, nn.Module], parent: Optional[Parent],
+                    dataset, samples: Sequence[int]) -> List[dict]:
     """What parent and children look at in a few images.
 
     Args:
         children (dict[str, nn.Module]): Classifiers, in eval mode.
-        parent (Parent): Connected to such a child.
+        parent (Parent, optional): Connected to such a child; None where its
+            classes are others.
         dataset: Whose samples have one label each.
         samples (Sequence[int]): Positions in it.
 
@@ -60,13 +61,9 @@ def where_they_look(children: Dict[str, nn.Module], parent: Parent, dataset,
     preprocess = next(iter(children.values())).data_preprocessor
     mean, std = (
         x.float()[:, None, None] for x in normalisation_of(preprocess))
-    networks = {
-        PARENT: lambda x: parent(x, mode='tensor'),
-        **{
-            name: _logits(child)
-            for name, child in children.items()
-        }
-    }
+    networks = {name: _logits(child) for name, child in children.items()}
+    if parent is not None:
+        networks = {PARENT: lambda x: parent(x, mode='tensor'), **networks}
     shown = []
     for position in samples:
         data = preprocess(pseudo_collate([dataset[position]]), False)

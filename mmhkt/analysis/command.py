@@ -5,7 +5,8 @@ import time
 from argparse import Namespace
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Callable, Iterator, List, NamedTuple, Optional
+from typing import (Callable, Iterator, List, NamedTuple, Optional,
+                    Sequence)
 
 import torch
 from mmengine.config import Config
@@ -17,14 +18,14 @@ from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                            TimeElapsedColumn, TimeRemainingColumn)
 from torch import nn
 
-from mmhkt.inheritance import Dissection, Trunk, pair_stages
+from mmhkt.inheritance import Classes, Dissection, Trunk, pair_stages
 from mmhkt.models import ImageFormat, Parent, build_network, task_of
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
 from mmhkt.utils.config import ConfigError, set_dataloader_defaults
 from mmhkt.utils.files import write_text
 from .attribution import where_they_look
 from .given import Given, given_comparison, given_runs
-from .observe import Observation, observe
+from .observe import PARENT, Observation, observe
 from .report import render, table_of
 from .summary import summarise
 
@@ -64,7 +65,7 @@ class Seen(NamedTuple):
     found: Observation
     classes: List[str]
     children: dict
-    parent: Parent
+    parent: Optional[Parent]  # where its classes are theirs
     dataset: object
 
 
@@ -102,8 +103,29 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
             images,
             tell,
             judge=lambda: _evaluator(cfg, meta))
-    return Seen(found, list(meta.get('classes') or ()), children, parent,
+    classes = list(meta.get('classes') or ())
+    why = _other_classes(found, classes, parent.classes)
+    if why:
+        Console().print(f'The parent is not scored: {why}', soft_wrap=True)
+        for of_networks in (found.scores, found.sums):
+            of_networks.pop(PARENT, None)
+    return Seen(found, classes, children, None if why else parent,
                 loader.dataset)
+
+
+def _other_classes(found: Observation, classes: Sequence[str],
+                   parents: Optional[Sequence[str]]) -> str:
+    """Why the parent's predictions are not of the classes that the images
+    have; nothing where they are."""
+    counts = {scores.shape[1] for scores in found.scores.values()}
+    if len(counts) > 1:
+        return 'it has another number of classes than the child'
+    names = [tuple(own) if own else None for own in (classes, parents)]
+    try:
+        order = Classes(names[0]).order_in(Classes(names[1]))
+    except ValueError as error:
+        return str(error)
+    return '' if order is None else 'its classes are in another order'
 
 
 @contextmanager

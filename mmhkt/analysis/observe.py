@@ -88,10 +88,11 @@ def observe(children: Dict[str, nn.Module],
         for batch in loader:
             data = preprocess(batch, False)
             for name, network in networks.items():
-                inputs = data['inputs']
+                inputs, samples = data['inputs'], data['data_samples']
                 if name == PARENT:
                     inputs = parent.images(inputs)
-                samples = network(inputs, data['data_samples'], mode='predict')
+                    samples = [_of_any_classes(s) for s in samples]
+                samples = network(inputs, samples, mode='predict')
                 if name in judges:
                     judges[name].process(samples, batch)
                 scores[name] += [
@@ -137,6 +138,15 @@ def observe(children: Dict[str, nn.Module],
             for name, rows in scores.items() if len(rows) == found.images
         }
     return found
+
+
+def _of_any_classes(sample):
+    """A sample that a network of other classes can predict: mmpretrain's say
+    how many classes the data set has."""
+    if 'num_classes' in sample:
+        sample = sample.clone()
+        sample.pop('num_classes')
+    return sample
 
 
 class _Seen:

@@ -17,15 +17,15 @@ from torch import nn
 
 from mmhkt.analysis import ExplainedVariance, attributions
 from mmhkt.analysis.attribution import where_they_look
-from mmhkt.analysis.command import look, pictures
+from mmhkt.analysis.command import _other_classes, look, pictures
 from mmhkt.analysis.given import Given, given_comparison
-from mmhkt.analysis.observe import _aligned
+from mmhkt.analysis.observe import Observation, _aligned
 from mmhkt.analysis.report import _short, render, sentences, table_of
 from mmhkt.analysis.summary import largest_changes, summarise
 from mmhkt.cli import inspect
 from mmhkt.comparison.records import read_record
 from mmhkt.models import build_network
-from mmhkt.utils.config import ConfigError
+from mmhkt.utils.config import ConfigError, load_config
 
 
 @pytest.fixture(scope='module')
@@ -97,6 +97,36 @@ def test_a_child_that_is_its_parent(trained):
             one['sample']].argmax()
     outline = Outline(render(summary, shown))
     assert outline.figures['look'] == 2
+
+
+def test_a_parent_of_other_classes_is_not_scored(trained, capsys):
+    folder, cfg = trained
+    cfg = copy.deepcopy(cfg)
+    parent = load_config(cfg.parent.config)
+    parent.model.head.num_classes = 20
+    cfg.parent = dict(config=parent.to_dict(), random_weights=True)
+    given = both(folder, cfg)
+    seen = look(given, images=16)
+    assert 'not scored: it has another number' in capsys.readouterr().out
+    summary = summarise(seen.found, seen.classes, given)
+    assert list(summary['networks']) == ['child', 'child alone']
+    assert summary['cka']  # features are looked at all the same
+    assert not any('The parent is' in text for text in sentences(summary))
+    shown = pictures(summary, seen, 3)
+    assert all('parent' not in one['maps'] for one in shown)
+    render(summary, shown)
+
+
+@pytest.mark.parametrize('names, why', [
+    (('owl', 'cat'), 'its classes are in another order'),
+    (('cat', 'emu'), '"owl" is none of these'),
+    (('cat', 'owl'), ''),
+    (None, ''),
+])
+def test_whether_predictions_are_of_the_same_classes(names, why):
+    found = Observation([])
+    assert why in _other_classes(found, ['cat', 'owl'], names)
+    assert bool(why) == bool(_other_classes(found, ['cat', 'owl'], names))
 
 
 def test_only_some_images_and_no_child_alone(trained):
