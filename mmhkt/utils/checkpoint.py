@@ -49,15 +49,14 @@ def read_checkpoint(
     """
     source = str(source)
     options = dict(map_location=map_location, weights_only=not trusted)
+    fetched = _kept_at(source) if source.startswith(ADDRESSES) else None
     try:
         with _harmless_allowed():
-            if source.startswith(ADDRESSES):
-                # Addresses that end alike are not the same file.
-                about = hashlib.sha256(source.encode()).hexdigest()[:12]
+            if fetched:
                 checkpoint = torch.hub.load_state_dict_from_url(
-                    source,
-                    file_name=f'{about}-{Path(urlparse(source).path).name}',
-                    **options)
+                    source, file_name=fetched.name, **options)
+                if fetched.exists():
+                    check_whole(fetched)
             else:
                 path = existing(source)
                 check_whole(path)
@@ -75,6 +74,11 @@ def read_checkpoint(
                 'the author, set trusted=True beside its path.') from error
         why = (f' ({error})' if isinstance(error, Unreadable) else
                f' ({type(error).__name__})')
+        if fetched and fetched.exists():
+            # Of a connection that broke off torch keeps what it has got.
+            fetched.unlink()
+            why += ('; what was fetched is removed, so that the next try '
+                    'fetches it anew')
         raise Unreadable(
             f'The checkpoint "{source}" cannot be read: it is truncated, '
             f'damaged or no PyTorch checkpoint{why}.') from error
@@ -87,6 +91,14 @@ def read_checkpoint(
 
 class Unreadable(ValueError):
     """A checkpoint that is not whole."""
+
+
+def _kept_at(address: str) -> Path:
+    """Where torch's hub keeps what it has fetched."""
+    # Addresses that end alike are not the same file.
+    about = hashlib.sha256(address.encode()).hexdigest()[:12]
+    return Path(torch.hub.get_dir(), 'checkpoints',
+                f'{about}-{Path(urlparse(address).path).name}')
 
 
 def check_whole(path: Path) -> None:

@@ -317,6 +317,30 @@ def test_addresses_that_end_alike_are_two_files(tmp_path, monkeypatch):
     assert found == [ord('a'), ord('b')]
 
 
+@pytest.mark.parametrize('damage', [
+    lambda whole: whole[:len(whole) // 2],
+    # one bit of the tensor
+    lambda whole: whole.replace(b'\x07' * 8, b'\x07' * 7 + b'\x06'),
+])
+def test_a_download_that_is_damaged_is_fetched_anew(tmp_path, monkeypatch,
+                                                    damage):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    path = tmp_path / 'best.pth'
+    weights = dict(w=torch.full((64, ), 7, dtype=torch.uint8))
+    torch.save(weights, path)
+    whole = path.read_bytes()
+    handler = partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://127.0.0.1:{server.server_port}/best.pth'
+        path.write_bytes(damage(whole))
+        with pytest.raises(ValueError, match='is removed, so that the next'):
+            read_checkpoint(address)
+        path.write_bytes(whole)
+        assert torch.equal(read_checkpoint(address)['w'], weights['w'])
+        server.shutdown()
+
+
 class Quiet(SimpleHTTPRequestHandler):
 
     def log_message(self, *args):
