@@ -228,7 +228,7 @@ class LogitDistiller(Distiller):
 
 def standardised(logits: Tensor,
                  eps: float = 1e-7,
-                 least: float = 0.03) -> Tensor:
+                 least: float = 0.01) -> Tensor:
     """Rows (N, K) of mean 0 and standard deviation 1.
 
     Rows that are nearly constant, as of a head whose weights begin with 0,

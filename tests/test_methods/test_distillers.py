@@ -141,7 +141,7 @@ def test_standardised_logits_of_a_head_that_begins_with_zero():
     q = torch.zeros(4, 10, requires_grad=True)
     z = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
     KD(standardise=True, temperature=2.).distillation(q, z).backward()
-    assert 0 < q.grad.norm() < 20
+    assert 0 < q.grad.norm() < 60
 
 
 def test_dkd_is_kd_in_two_parts():
