@@ -38,7 +38,12 @@ def run(args: Namespace) -> int:
         for rung in rungs_of(plan, kept_costs(plan)):
             console.print(table_of(rung, folders=True))
         return 0
-    status = 0 if args.report_only else work(plan, args, console)
+    status = 0
+    if args.report_only:
+        for rung in rungs_of(plan, kept_costs(plan)):
+            new_configs(rung)  # that it was run as it is set now
+    else:
+        status = work(plan, args, console)
     reported = report(plan, args.jobs, console)
     return status or (0 if reported else 1)
 
@@ -142,7 +147,6 @@ def report(plan, jobs, console) -> bool:
     command = shlex.join(['mmhkt', 'compare', *given])
     summaries, paths = [], []
     for rung in rungs:
-        new_configs(rung)  # that it was run as it is set now
         summary = summarise(rung, command, jobs, costs_of(costs, rung))
         if summaries:
             # It was scored before the first run of all.

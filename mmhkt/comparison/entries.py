@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from mmengine.config import Config
 
 from mmhkt.registry import METHODS
+from mmhkt.utils import type_name
 from mmhkt.utils.config import ConfigError, flat, plain
 
 ALONE = 'mmhkt.Alone'
@@ -170,12 +171,9 @@ def _named(methods) -> Dict[str, Tuple[str, Any]]:
 
 def kinds(method) -> List[str]:
     """The names of a method's classes, without the scope."""
-    types = [
-        one.get('type')
-        for one in ([method] if isinstance(method, dict) else method)
-    ]
     return [
-        getattr(kind, '__name__', str(kind)).split('.')[-1] for kind in types
+        type_name(one)
+        for one in ([method] if isinstance(method, dict) else method)
     ]
 
 

@@ -1,11 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """By which score a comparison is judged."""
-from typing import Any, Optional, Tuple
+from typing import Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 
-from mmhkt.utils import one_of
+from mmhkt.utils import one_of, type_name
 from mmhkt.utils.config import ConfigError
 
 # Evaluator -> the score that its task is judged by, and which way is better.
@@ -41,7 +41,7 @@ def metric_of(cfg: Config) -> Tuple[Optional[str], Optional[str]]:
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
     for evaluator in evaluators:
-        kind = _name(evaluator.get('type'))
+        kind = type_name(evaluator)
         if kind not in JUDGED_BY:
             continue
         metric, rule = JUDGED_BY[kind]
@@ -76,7 +76,3 @@ def _is_known(metric: str) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _name(kind: Any) -> str:
-    return getattr(kind, '__name__', str(kind)).split('.')[-1]

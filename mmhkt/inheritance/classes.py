@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
@@ -36,8 +37,10 @@ class Classes:
                 all(name.isdigit() for name in names)
                 for names in (own, others)):
             return None
-        twice = [n for n in own + others
-                 if max(own.count(n), others.count(n)) > 1]
+        twice = [
+            name for names in (own, others)
+            for name, times in Counter(names).items() if times > 1
+        ]
         if twice:
             raise ValueError(
                 f'Two classes are called "{twice[0]}", and child and parent '

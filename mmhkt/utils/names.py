@@ -44,5 +44,4 @@ def type_name(cfg: Optional[dict]) -> str:
             configs in pure Python, a class.
     """
     kind = (cfg or {}).get('type', '')
-    name = kind if isinstance(kind, str) else kind.__name__
-    return re.split('[./]', name)[-1]
+    return re.split('[./]', getattr(kind, '__name__', str(kind)))[-1]

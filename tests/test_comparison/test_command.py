@@ -8,6 +8,7 @@ import pytest
 from helpers import CONFIGS
 
 from mmhkt.comparison import command, costs, launch
+from mmhkt.utils.config import ConfigError
 
 # Writes what a run would: HKT is better the longer it trains.
 TRAIN = """
@@ -140,3 +141,16 @@ def test_runs_that_cannot_be_compared_are_reported(compare, tmp_path, capsys):
     assert 'began from different weights' in capsys.readouterr().err
     text = (tmp_path / 'work_dirs/my/comparison.md').read_text()
     assert 'So no differences are shown' in text and '| HKT | – |' in text
+
+
+def test_a_report_is_of_the_settings_that_were_run(compare, tmp_path):
+    assert compare('seeds=[0, 1]') == 0
+    written = (tmp_path / 'work_dirs/my/comparison.md').read_text()
+    with pytest.raises(ConfigError, match='settings.*optimizer.lr'):
+        compare(
+            'seeds=[0, 1]',
+            report_only=True,
+            cfg_options={'optim_wrapper.optimizer.lr': 0.5})
+    assert (tmp_path / 'work_dirs/my/comparison.md').read_text() == written
+    # What is not run yet is of no settings.
+    assert compare('seeds=[0, 1, 2]', report_only=True) == 0
