@@ -64,6 +64,17 @@ def steps_of(budget: Union[int, float, str], cfg: Config) -> int:
     return max(1, round(budget * length))
 
 
+def in_words(length: int, unit: str) -> str:
+    """A length of training: ``'1 epoch'``, ``'3,000 iterations'``.
+
+    Args:
+        length (int): In epochs or iterations.
+        unit (str): ``'epoch'`` or ``'iter'``.
+    """
+    word = dict(iter='iteration').get(unit, unit)
+    return f'{length:,} {word}{"s" * (length != 1)}'
+
+
 def name_of(budget: Union[int, float, str]) -> str:
     """Of its folder: ``'x0.5'``, ``'24_epochs'``."""
     if isinstance(budget, str):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import List, Optional
 
-from .budgets import length_of, name_of, scaled, steps_of
+from .budgets import in_words, length_of, name_of, scaled, steps_of
 from .costs import EQUAL, length_for, seconds_of
 from .entries import Entry
 from .plan import Plan
@@ -65,7 +65,5 @@ def _with_equal_cost(plan: Plan, costs: Optional[dict]) -> Plan:
 
 
 def _words(plan: Plan, budget) -> str:
-    steps = steps_of(budget, plan.entries[0].cfg)
-    unit = dict(
-        epoch='epoch', iter='iteration')[length_of(plan.entries[0].cfg)[1]]
-    return f'{steps:,} {unit}{"s" * (steps > 1)}'
+    cfg = plan.entries[0].cfg
+    return in_words(steps_of(budget, cfg), length_of(cfg)[1])

@@ -9,7 +9,7 @@ from typing import Dict, List, Optional, Sequence
 import numpy as np
 
 from mmhkt.utils.files import write_text
-from .budgets import length_of
+from .budgets import in_words, length_of
 from .ladder import EQUAL
 from .plan import Plan
 from .plots import draw_ladder
@@ -86,10 +86,13 @@ def ladder_of(title: str, summaries: Sequence[dict], folders: List[str],
             None),
         seeds=done[0]['seeds'],
         budgets=[
-            dict(length=int(lengths[i]), folder=folders[i]) for i in order
+            dict(
+                length=int(lengths[i]),
+                text=in_words(lengths[i], done[0]['unit']),
+                folder=folders[i]) for i in order
         ],
         rows=rows,
-        warnings=_warnings(views, [f'{lengths[i]:,}' for i in order]),
+        warnings=_warnings(views, [lengths[i] for i in order]),
         notes=_notes(views, rows))
 
 
@@ -140,16 +143,16 @@ def _cell(method: Optional[dict], view: View, summary: dict) -> dict:
         difference=difference.get('mean'))
 
 
-def _warnings(views: List[View], lengths: Sequence[str]) -> List[str]:
+def _warnings(views: List[View], lengths: Sequence[int]) -> List[str]:
     """Those of all columns; what is said of each is said once."""
     at: Dict[str, List[str]] = {}
     for view, length in zip(views, lengths):
+        where = in_words(length, view.summary['unit'])
         for warning in view.warnings:
-            at.setdefault(warning, []).append(length)
-    unit = views[0].summary['unit']
+            at.setdefault(warning, []).append(where)
     warnings = [
         warning if len(where) == len(views) else
-        f'At {" and ".join(where)} {unit}s: {warning}'
+        f'At {" and ".join(where)}: {warning}'
         for warning, where in at.items()
     ]
     parents = {
@@ -197,8 +200,7 @@ def _csv(ladder: dict) -> str:
 
 def _markdown(ladder: dict) -> str:
     head = [
-        'method', *(f'{budget["length"]:,} {ladder["unit"]}s'
-                    for budget in ladder['budgets']),
+        'method', *(budget['text'] for budget in ladder['budgets']),
         'crosses the reference at'
     ]
     rows = []
@@ -220,7 +222,7 @@ def _markdown(ladder: dict) -> str:
     lines += markdown_table(head, rows) + ['']
     lines += [f'- {markdown_text(note)}' for note in ladder['notes']] + ['']
     lines += [
-        f'- {budget["length"]:,} {ladder["unit"]}s: '
+        f'- {budget["text"]}: '
         f'[{budget["folder"]}]({budget["folder"]}/comparison.md)'
         for budget in ladder['budgets']
     ]

@@ -4,7 +4,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from mmhkt.comparison.budgets import length_of, name_of, scaled, steps_of
+from mmhkt.comparison.budgets import (in_words, length_of, name_of, scaled,
+                                         steps_of)
 from mmhkt.utils.config import ConfigError, load_config, plain
 
 EPOCHS = dict(
@@ -36,6 +37,12 @@ def test_length():
     assert length_of(Config(ITERS)) == (600, 'iter')
     with pytest.raises(ConfigError, match='need train_cfg.max_epochs'):
         length_of(Config(dict(train_cfg=dict())))
+
+
+def test_length_in_words():
+    assert in_words(1, 'epoch') == '1 epoch'
+    assert in_words(30, 'epoch') == '30 epochs'
+    assert in_words(3000, 'iter') == '3,000 iterations'
 
 
 @pytest.mark.parametrize('budget, steps, name', [

@@ -177,7 +177,7 @@ def test_report_of_all_budgets(plan, tmp_path):
     rows = list(csv.DictReader(texts['csv'].splitlines()))
     assert [row['length'] for row in rows[:2]] == ['6', '24']
     assert '| a &lt;b> | **76.00 ± 0.95 +5.00 [' in texts['md']
-    assert '[24_epochs](24_epochs/comparison.md)' in texts['md']
+    assert '- 24 epochs: [24_epochs](24_epochs/comparison.md)' in texts['md']
     outline = Outline(texts['html'])
     assert set(outline.tables) == {'ladder'}
     assert outline.figures == dict(ladder=1)
