@@ -62,7 +62,8 @@ def as_onnx(args: Namespace, cfg: Config, network, dataset_meta: dict) -> str:
     onnx.check_installed()
     images = (
         samples(cfg, network) if args.shape is None else torch.randn(
-            4, image_channels(network), *args.shape))
+            4,
+            image_channels(network) or 3, *args.shape))
     path = onnx.export_onnx(
         network,
         Path(args.out),

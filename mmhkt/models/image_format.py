@@ -22,7 +22,7 @@ class ImageFormat:
     """How images reach a network.
 
     Attributes:
-        channels (int): How many.
+        channels (int, optional): How many, None where it cannot be told.
         order (str, optional): ``'rgb'`` or ``'bgr'``, None where it cannot be
             told or there are not three.
         normalisation (tuple): What is subtracted from the values of the file,
@@ -30,7 +30,7 @@ class ImageFormat:
         unknown (tuple[str]): Steps of the pipeline that normalise in a way
             that is not known here.
     """
-    channels: int
+    channels: Optional[int]
     order: Optional[str]
     normalisation: Normalisation
     unknown: Tuple[str, ...] = ()
@@ -59,16 +59,18 @@ class ImageFormat:
         normalisation, unknown = _through(steps,
                                           normalisation_of(preprocessor))
         channels = image_channels(network)
-        return cls(channels, order if channels == 3 else None, normalisation,
-                   unknown)
+        if channels not in (3, None):
+            order = None
+        return cls(channels, order, normalisation, unknown)
 
 
-def image_channels(network: nn.Module) -> int:
-    """How many channels an image has, by the first filters."""
+def image_channels(network: nn.Module) -> Optional[int]:
+    """How many channels an image has, by the first filters; None without
+    any, as in an MLP."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             return module.in_channels
-    return 3
+    return None
 
 
 def normalisation_of(preprocessor: nn.Module) -> Normalisation:

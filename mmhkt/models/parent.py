@@ -291,7 +291,8 @@ class Renormalise(nn.Module):
             images are normalised with, in their channel order.
         after (tuple): Those wanted, in the channel order wanted.
         flip (bool): Whether the channel order is reversed. Defaults to False.
-        repeat (int): How often a channel is repeated. Defaults to 1.
+        repeat (int): How often the channel of grey images is repeated.
+            Defaults to 1.
     """
 
     def __init__(self,
@@ -322,15 +323,14 @@ class Renormalise(nn.Module):
                 images of a parent of three; or if one of the two normalises
                 in a way that is not known.
         """
-        repeat = 1
-        if child.channels != parent.channels:
-            if (child.channels, parent.channels) != (1, 3):
-                raise ValueError(
-                    f'The child takes images of {child.channels} channel(s), '
-                    f'the parent of {parent.channels}: its images cannot be '
-                    "made of the child's (only grey is repeated for a parent "
-                    'of 3 channels). Take a parent of as many channels.')
-            repeat = 3
+        grey = child.channels in (1, None) and parent.channels == 3
+        same = child.channels == parent.channels
+        if not (grey or same or None in (child.channels, parent.channels)):
+            raise ValueError(
+                f'The child takes images of {child.channels} channel(s), '
+                f'the parent of {parent.channels}: its images cannot be '
+                "made of the child's (only grey is repeated for a parent "
+                'of 3 channels). Take a parent of as many channels.')
         if child.unknown != parent.unknown:
             role, step = next(
                 (role, one.unknown[0])
@@ -346,15 +346,15 @@ class Renormalise(nn.Module):
             parent.normalisation,
             flip=None not in (child.order, parent.order)
             and child.order != parent.order,
-            repeat=repeat)
+            repeat=3 if grey else 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images (Tensor): (B, C, H, W), or (B, 6, H, W) of pairs."""
+        if self.repeat > 1 and images.shape[1] == 1:
+            images = images.repeat(1, self.repeat, 1, 1)
         if self.flip:
             # Of each frame of a pair on its own.
             images = images.unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
-        if self.repeat > 1:
-            images = images.repeat(1, self.repeat, 1, 1)
         if self.same:
             return images
         return images * self.scale + self.shift
@@ -365,7 +365,7 @@ class Renormalise(nn.Module):
             f'{[round(v, 4) for v in self.shift.flatten().tolist()]}')
         return ''.join([
             what, ', channels reversed' if self.flip else '',
-            f', repeated {self.repeat} times' if self.repeat > 1 else ''
+            f', grey repeated {self.repeat} times' if self.repeat > 1 else ''
         ])
 
 

@@ -102,7 +102,10 @@ def join(cfg: Config,
                 "'mmhkt.InheritanceRunner', a parent and a method")
         if shape is not None:
             image = torch.randn(
-                1, image_channels(runner.model), *shape, device=get_device())
+                1,
+                image_channels(runner.model) or 3,
+                *shape,
+                device=get_device())
             return runner.inherit(runner.model, image, methods)
         try:
             runner.train_loop  # reads the training set

@@ -91,6 +91,22 @@ def test_grey_is_repeated_for_three_channels():
     torch.testing.assert_close(found[0, :, 1, 1], expected)
 
 
+def test_without_filters_the_image_itself_tells_its_channels():
+    """An MLP takes grey images as it takes colour."""
+    mlp = Network(**IN_PREPROCESSOR)
+    mlp.conv = nn.Linear(4, 2)
+    unknown = ImageFormat.of(mlp, config(LOAD, **IN_PREPROCESSOR))
+    assert unknown.channels is None
+    assert Renormalise.between(unknown, unknown).same
+    found = Renormalise.between(unknown, form(LOAD))
+    colour = torch.rand(1, 3, 2, 2)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, STD))
+    torch.testing.assert_close(
+        found(colour), colour.flip(1) * std.flip(0) + mean.flip(0))
+    grey = colour[:, :1]
+    torch.testing.assert_close(found(grey), found(grey.repeat(1, 3, 1, 1)))
+
+
 @pytest.mark.parametrize('child, parent', [(3, 1), (4, 3), (3, 4), (1, 4)])
 def test_other_channels_are_refused(child, parent):
     with pytest.raises(
