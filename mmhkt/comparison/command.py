@@ -44,7 +44,7 @@ def run(args: Namespace) -> int:
             new_configs(rung)  # that it was run as it is set now
     else:
         status = work(plan, args, console)
-    reported = report(plan, args.jobs, console)
+    reported = report(plan, console)
     return status or (0 if reported else 1)
 
 
@@ -134,7 +134,7 @@ def any_finished(plan) -> bool:
     return any(is_finished(run.folder) for run in plan.runs)
 
 
-def report(plan, jobs, console) -> bool:
+def report(plan, console) -> bool:
     """Write all that is known so far, if anything is."""
     costs = kept_costs(plan)
     rungs = [r for r in rungs_of(plan, costs) if any_finished(r)]
@@ -147,7 +147,7 @@ def report(plan, jobs, console) -> bool:
     command = shlex.join(['mmhkt', 'compare', *given])
     summaries, paths = [], []
     for rung in rungs:
-        summary = summarise(rung, command, jobs, costs_of(costs, rung))
+        summary = summarise(rung, command, costs_of(costs, rung))
         if summaries:
             # It was scored before the first run of all.
             summary['parent'] = summaries[0]['parent']

@@ -18,8 +18,7 @@ from .test_set import add_test_set
 
 
 @uncollected()
-def summarise(plan: Plan, command: str, jobs: int,
-              costs: Optional[dict]) -> dict:
+def summarise(plan: Plan, command: str, costs: Optional[dict]) -> dict:
     """What a report is made of.
 
     It depends on what the runs have recorded alone, not on when or in how
@@ -28,7 +27,6 @@ def summarise(plan: Plan, command: str, jobs: int,
     Args:
         plan (Plan): What was to be run.
         command (str): How to run it again.
-        jobs (int): How many runs went on at once.
         costs (dict, optional): See
             :func:`mmhkt.comparison.costs.kept_costs`.
 
@@ -77,7 +75,6 @@ def summarise(plan: Plan, command: str, jobs: int,
         without_images=without_images,
         margin=plan.margin,
         equal_cost=plan.equal_cost,
-        jobs=jobs,
         environment=_environment(known),
         parent=_parent(plan, metric, known),
         parent_weights=sorted({r.get('parent_weights')

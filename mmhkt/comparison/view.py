@@ -258,12 +258,10 @@ class View:
                 'seed by seed.')
             notes += self._statistics
         if any(m['cost']['step'] for m in self.methods):
-            note = ('Seconds a step are the mean over the training of the '
-                    'medians of its phases, without kept features')
-            if self.summary['jobs'] > 1:
-                note += (', measured in one process, alternating, since '
-                         f'{self.summary["jobs"]} runs trained side by side')
-            notes.append(note + '.')
+            notes.append(
+                'Seconds a step are the mean over the training of the medians '
+                'of its phases, without kept features, measured in one '
+                'process, the methods alternating.')
         if any(run['peak_memory'] for m in self.methods for run in m['runs']):
             notes.append('Peak memory is that of separate training '
                          'processes, the mean over the finished seeds.')
@@ -406,8 +404,7 @@ class View:
         environment = self.summary['environment']
         return [(name, NOTHING if value is None else value)
                 for name, value in environment.items()
-                ] + [('runs', self.counts),
-                     ('runs side by side', self.summary['jobs'])]
+                ] + [('runs', self.counts)]
 
     def seed_cells(self, method: dict) -> List[dict]:
         """A method's runs, one a seed, for the table of all of them."""

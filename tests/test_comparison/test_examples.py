@@ -78,7 +78,6 @@ def summary_of(plan):
         unit='epoch',
         seeds=list(plan.seeds),
         reference='a',
-        jobs=1,
         environment={},
         parent=None,
         deployed=dict(parameters=None, flops=None),

@@ -81,7 +81,6 @@ def make_summary(names=NAMES, seeds=(0, 1, 2), higher=True, epochs=20):
         reference=names[0],
         refused=None,
         margin=None,
-        jobs=2,
         environment=dict(
             torch='2.11.0',
             device='NVIDIA H200',
@@ -215,7 +214,7 @@ def test_rows():
     assert 'what the finite test set leaves open is not' in text.lower()
     assert 'seeds 0, 1, 2; 20 epochs of training' in text
     assert '269,722 parameters, 40,813,184 FLOPs' in text
-    assert 'measured in one process, alternating' in text
+    assert 'measured in one process, the methods alternating' in text
     assert '12 of 12 finished, 0 failed, 0 missing' in text
     assert ('All finished runs of a seed began from the same initial weights '
             'and saw the same batches.') in text

@@ -79,15 +79,11 @@ def test_summary(plan):
     }, memory=150, step=.25), record({20: .7}), record({10: .2},
                                                        finished=False))
     (plan.runs[3].folder / 'failed.txt').write_text('exit code 1: why')
-    found = summarise(plan, 'again', 2,
-                      dict(medians={
-                          'alone': 2.,
-                          'hkt+kd': 3.
-                      }, flops=9))
+    costs = dict(medians={'alone': 2., 'hkt+kd': 3.}, flops=9)
+    found = summarise(plan, 'again', costs)
     json.dumps(found)
     assert found['metric'] == dict(name='loss', higher_is_better=False)
-    assert (found['unit'], found['seeds'], found['jobs']) == ('iter', [0,
-                                                                       1], 2)
+    assert (found['unit'], found['seeds']) == ('iter', [0, 1])
     assert found['parent'] == dict(name='big', score=None)
     assert found['deployed'] == dict(parameters=7, flops=9)
     alone, other = found['methods']
@@ -108,12 +104,12 @@ def test_summary(plan):
 def test_parent_that_was_scored_before_a_run(plan):
     write(plan, record({20: .5}), record({20: .4},
                                          parent_scores=dict(loss=.1)))
-    assert summarise(plan, '', 1, None)['parent'] == dict(name='big', score=.1)
+    assert summarise(plan, '', None)['parent'] == dict(name='big', score=.1)
 
 
 def test_what_has_not_begun_is_not_in_the_way(plan):
     write(plan, record({20: .5}))
-    found = summarise(plan, 'again', 1, None)
+    found = summarise(plan, 'again', None)
     run = found['methods'][1]['runs'][1]
     assert (run['state'], run['curve'], run['batches']) == ('waiting', [], {})
     assert found['methods'][1]['cost']['extra_parameters'] is None
@@ -130,7 +126,7 @@ def test_metric_that_nothing_was_scored_by(plan):
                 plan.entries, [0],
                 'alone',
                 metric='los',
-                rule='less'), '', 1, None)
+                rule='less'), '', None)
 
 
 def test_runs_on_several_machines(plan):
@@ -138,7 +134,7 @@ def test_runs_on_several_machines(plan):
     other['setup'].update(threads=2, device='GPU')
     # One of before there was a setup in records.
     write(plan, one, other, {k: v for k, v in one.items() if k != 'setup'})
-    found = summarise(plan, 'again', 1, None)
+    found = summarise(plan, 'again', None)
     assert found['environment'] == {
         'device': 'CPU; GPU',
         'threads': '1; 2',
@@ -152,7 +148,7 @@ def test_another_parent_under_the_same_name(plan):
     one, other = record({20: .5}), record({20: .5})
     one['parent_weights'], other['parent_weights'] = 'one', 'other'
     write(plan, record({20: .5}), one, record({20: .5}), other)
-    found = summarise(plan, '', 1, None)
+    found = summarise(plan, '', None)
     assert 'seed 1 had the parent other' in found['refused']
     # There is a report nevertheless, without differences.
     assert found['reference'] is None and len(found['methods']) == 2
@@ -165,7 +161,7 @@ def test_runs_that_are_not_finite_have_diverged(plan):
         10: .4,
         20: nan
     }), record({20: .5}, finite=False), record({20: .6}))
-    alone, other = summarise(plan, '', 1, None)['methods']
+    alone, other = summarise(plan, '', None)['methods']
     for run in (other['runs'][0], alone['runs'][1]):
         assert (run['state'], run['last']) == ('diverged', None)
         assert 'not finite' in run['error']
@@ -286,6 +282,6 @@ def test_a_score_that_is_not_finite_is_not_the_best(plan):
     """NaN in the first validation hid all later ones."""
     nan = float('nan')
     write(plan, record({5: nan, 10: .5, 20: .6}), record({20: nan}))
-    alone, other = summarise(plan, 'again', 1, None)['methods']
+    alone, other = summarise(plan, 'again', None)['methods']
     run = alone['runs'][0]
     assert (run['best'], run['best_at'], run['last']) == (.5, 10, .6)
