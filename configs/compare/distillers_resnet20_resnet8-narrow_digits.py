@@ -10,5 +10,5 @@ comparison = dict(
         'mmhkt.LePoKet', 'mmhkt.GatedHKT', 'mmhkt.HKT'
     ],
     # Far apart: the sampler shuffles by the sum of seed and epoch.
-    seeds=[0, 1000],
+    seeds=[0, 1000, 2000, 3000, 4000],
     train_parent=True)
