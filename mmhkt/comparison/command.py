@@ -59,7 +59,8 @@ def work(plan, args, console) -> int:
     environment = environment_of_run(args.jobs, gpu)
     launcher = None
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, terminate)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, terminate)
     try:
         if plan.equal_cost:
             measure_first(plan, args, console, environment)

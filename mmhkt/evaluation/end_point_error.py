@@ -88,7 +88,8 @@ class EndPointError(BaseMetric):
 
 def _sums(errors: torch.Tensor, speeds: torch.Tensor) -> Dict[str, float]:
     """What of an image has to be known to average over several."""
-    outliers = (errors > 3) & (errors > 0.05 * speeds)
+    # So that a prediction that is no number is one.
+    outliers = ~((errors <= 3) | (errors <= 0.05 * speeds))
     sums = dict(
         pixels=len(errors), errors=errors.sum(), outliers=outliers.sum())
     for bound in FOUND:

@@ -16,13 +16,14 @@ from torch import nn
 from mmhkt.models import build_network, task_of
 from mmhkt.registry import HOOKS
 from mmhkt.utils import private_randomness
-from mmhkt.utils.files import write_text
+from mmhkt.utils.files import PARTIAL, write_text
 from mmhkt.utils.hashing import unwrapped
 from mmhkt.utils.settings import Number
 from mmhkt.visualization.examples import Painter, painter_of
-from .common import hereditary
+from .common import hereditary, weights_to_keep
 
 FOLDER = 'examples'
+UNFINISHED = f'{FOLDER}{PARTIAL}'
 INDEX = 'examples.json'
 
 
@@ -63,7 +64,7 @@ class ExamplesHook(Hook):
         if self.number == 0:
             return
         target = Path(runner.work_dir, FOLDER)
-        partial = target.with_name(f'{FOLDER}.partial')
+        partial = target.with_name(UNFINISHED)
         try:
             with private_randomness(0), torch.no_grad():
                 _draw(runner, self.number, partial)
@@ -87,7 +88,7 @@ def _draw(runner, number: int, folder: Path) -> None:
     folder.mkdir()
     dataset = _dataset(runner)
     painter = painter_of(task, getattr(dataset, 'metainfo', {}))
-    child = _plain_child(runner, trained)
+    child = _plain_child(runner)
     parent = model.parent if model else None
     samples = []
     for position in spread(number, len(dataset)):
@@ -136,10 +137,7 @@ def _dataset(runner):
     return DATASETS.build(loader['dataset'])
 
 
-def _plain_child(runner, trained: nn.Module) -> nn.Module:
-    # Hooks may put other weights in, as the EMAHook does.
-    checkpoint = dict(state_dict=trained.state_dict())
-    runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+def _plain_child(runner) -> nn.Module:
     child = build_network(runner.cfg)
-    child.load_state_dict(checkpoint['state_dict'])
+    child.load_state_dict(weights_to_keep(runner))
     return child.to(get_device()).eval()

@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from rich.console import Console
@@ -59,14 +60,18 @@ class ExtractionHook(Hook):
                 runner.logger.warning('THE PARENT COULD NOT BE SCORED on the '
                                       f'validation set: {error}')
                 return
-            # RecordHook writes them down.
-            runner.message_hub.update_info('parent_scores', {
+            # Beside tables: a confusion matrix, the scores of each class.
+            scores = {
                 name: float(value)
                 for name, value in metrics.items()
-            })
+                if np.isscalar(value) or getattr(value, 'size', None) == 1
+                or torch.is_tensor(value) and value.numel() == 1
+            }
+            # RecordHook writes them down.
+            runner.message_hub.update_info('parent_scores', scores)
             runner.logger.info('The parent on the validation set: ' +
                                ', '.join(f'{name} {value:.4f}'
-                                         for name, value in metrics.items()))
+                                         for name, value in scores.items()))
 
     def after_train(self, runner) -> None:
         """Tell what the cache of features brought."""

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmhkt.models.export import export_child
 from mmhkt.registry import HOOKS
 from mmhkt.utils.settings import Count, Name, NotNegative
-from .common import hereditary
+from .common import hereditary, weights_to_keep
 
 # How many points a curve of the whole run has.
 POINTS = 40
@@ -164,11 +164,8 @@ class MixtureHook(Hook):
                 f'{values.max():.4f}, lowest {values.min():.4f} of '
                 f'{len(values)} validations.')
         if self.export is not None:
-            # Hooks may put other weights in, as the EMAHook does.
-            checkpoint = dict(state_dict=runner.model.state_dict())
-            runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
             path = export_child(
-                checkpoint['state_dict'],
+                weights_to_keep(runner),
                 runner.cfg,
                 f'{runner.work_dir}/{self.export}',
                 dataset_meta=getattr(runner.train_dataloader.dataset,

@@ -2,8 +2,7 @@
 import inspect
 import os
 import os.path as osp
-import re
-from pathlib import Path
+from functools import partial
 from typing import Callable, Dict, List, Optional, Sequence, Union
 
 import torch
@@ -13,8 +12,8 @@ from mmengine.device import get_device
 from mmengine.dist import get_world_size, is_distributed, master_only
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import (MMDistributedDataParallel, convert_sync_batchnorm,
-                            revert_sync_batchnorm)
+from mmengine.model import (BaseTTAModel, MMDistributedDataParallel,
+                            convert_sync_batchnorm, revert_sync_batchnorm)
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import (BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop,
@@ -38,6 +37,7 @@ from mmhkt.utils.registered import found_in
 from mmhkt.utils.settings import SettingError, check, name_of, shown
 from . import transfer_part
 from .loops import InheritanceEpochLoop, InheritanceIterLoop
+from .resumable import checkpoints
 
 HOOKS_OF_OURS = dict(
     data='mmhkt.DataHook',
@@ -227,12 +227,38 @@ class InheritanceRunner(Runner):
             Diverged: If it would end with a child that is not finite.
         """
         if self._train_loop is not None:  # else it raises its own error
+            self._take_up_seed()
             self.connect()
         try:
             return super().train()
         except Diverged as error:
             self.call_hook('on_divergence', error=error)
             raise
+
+    def _take_up_seed(self) -> None:
+        """Go on with the seed of what will be resumed. mmengine does so when
+        it has built the samplers, with another one."""
+        if not self._resume:
+            return
+        named = self._load_from is not None and self._resume != 'auto'
+        for source in [self._load_from] if named else checkpoints(
+                self.work_dir, self.cfg):
+            try:
+                checkpoint = read_checkpoint(source,
+                                             self.cfg.get('trusted', False))
+            except (OSError, ValueError):  # told when it is resumed
+                continue
+            meta = checkpoint.get('meta')
+            seed = meta.get('seed') if isinstance(meta, dict) else None
+            given = self._randomness_cfg.get('seed')
+            if seed is not None and seed != given:
+                if given is not None:
+                    self.logger.warning(
+                        f'The seed is {seed}, that of the resumed checkpoint, '
+                        f'not {given} as the config has it.')
+                self._randomness_cfg.update(seed=seed)
+                self.set_randomness(**self._randomness_cfg)
+            return
 
     def setup_env(self, env_cfg: Dict) -> None:
         """Set up the environment, distributed on CPU too."""
@@ -291,10 +317,16 @@ class InheritanceRunner(Runner):
         given = dict(
             # Without a common seed of all ranks there is none to repeat.
             seed=None if diff_rank_seed else seed,
-            check=task_of(self.model).check(name == 'train_dataloader'))
+            check=self._check(name == 'train_dataloader'))
         if on_device:
             return BatchedLoader.of(built, get_device(), **given)
         return SampleLoader.of(built, **given)
+
+    def _check(self, training: bool) -> Optional[Callable]:
+        check = task_of(plain_network(self.model)).check(training)
+        if check is None or not isinstance(self.model, BaseTTAModel):
+            return check
+        return partial(_check_views, check)
 
     def build_optim_wrapper(self, optim_wrapper) -> OptimWrapper:
         """Build the child's optimiser, as it would be alone, and let it
@@ -422,8 +454,9 @@ class InheritanceRunner(Runner):
         if strict is None:
             strict = self._resume or self.inheritance is None
         if strict:
-            load_strictly(self.model, checkpoint['state_dict'],
-                          f'The checkpoint "{filename}"')
+            load_strictly(
+                plain_network(self.model), checkpoint['state_dict'],
+                f'The checkpoint "{filename}"')
         else:
             _load_what_fits(self.model, checkpoint['state_dict'], self.logger,
                             filename)
@@ -439,7 +472,7 @@ class InheritanceRunner(Runner):
         if not self._resume or not found or self._has_loaded:
             super().load_or_resume()
             return
-        there = _checkpoints(self.work_dir)
+        there = checkpoints(self.work_dir, self.cfg)
         if not there:
             begins = self._load_from or 'the beginning'
             self.logger.info(f'No checkpoint in {self.work_dir} to resume; '
@@ -458,6 +491,17 @@ class InheritanceRunner(Runner):
             f'No checkpoint in {self.work_dir} can be read: '
             f'{", ".join(path.name for path in there)}. To start from the '
             'beginning, remove them.')
+
+
+def _check_views(check: Callable, sample: dict) -> None:
+    """Check each of the views that test-time augmentation makes."""
+    for view in zip(*sample.values()):
+        check(dict(zip(sample, view)))
+
+
+def plain_network(model: nn.Module) -> nn.Module:
+    """A child, also one that is tested with augmentations."""
+    return model.module if isinstance(model, BaseTTAModel) else model
 
 
 def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:
@@ -509,21 +553,6 @@ def _load_what_fits(network: nn.Module, weights: dict, logger,
         logger.warning(f'load_from leaves {len(left)} weights of the child '
                        f'as initialised: {", ".join(left[:6])}')
     network.load_state_dict({**own, **fitting})
-
-
-def _checkpoints(folder: str) -> List[Path]:
-    """Those that could be resumed, the best first: the one noted last, then
-    the newest."""
-    found = sorted((path for path in Path(folder).glob('*.pth')
-                    if re.fullmatch(r'(epoch|iter)_\d+', path.stem)),
-                   key=lambda path: (osp.getmtime(path), path.name),
-                   reverse=True)
-    noted = Path(folder, 'last_checkpoint')
-    if noted.is_file():
-        # By its name alone: the folder may have been moved since.
-        name = Path(noted.read_text(errors='replace').strip()).name
-        found.sort(key=lambda path: path.name != name)
-    return found
 
 
 def _check_resumable(checkpoint: dict, filename: str, schedules: bool) -> None:

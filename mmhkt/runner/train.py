@@ -8,10 +8,12 @@ from typing import Iterator
 
 from mmengine.config import Config
 
+from mmhkt.hooks.examples_hook import UNFINISHED
 from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError, build_runner
-from mmhkt.utils.files import PARTIAL
+from mmhkt.utils.files import remove_partial
 from .preflight import preflight
+from .resumable import checkpoints
 
 # Launcher -> what tells the number of a process.
 RANK = dict(pytorch='RANK', slurm='SLURM_PROCID', mpi='OMPI_COMM_WORLD_RANK')
@@ -46,11 +48,8 @@ def _alone(folder: Path, launcher: str) -> Iterator:
                 raise ConfigError(f'another training goes on in {folder}; '
                                   'give this one another --work-dir')
         # Of one that was killed while it wrote.
-        for path in folder.glob(f'*{PARTIAL}'):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        remove_partial(folder)
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     try:
         yield
     finally:
@@ -68,16 +67,16 @@ def _told(cfg: Config) -> Iterator:
     before = {
         number: signal.signal(number, interrupt)
         for number in (signal.SIGTERM, signal.SIGHUP)
+        # As nohup leaves it.
+        if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
         yield
     except KeyboardInterrupt:
-        there = any(
-            Path(cfg.work_dir).glob(f'{unit}_*.pth')
-            for unit in ('epoch', 'iter'))
+        there = checkpoints(cfg.work_dir, cfg)
         raise SystemExit('mmhkt: interrupted; ' + (
             'with --resume the same command goes on from the last '
-            f'checkpoint in {cfg.work_dir}'
+            f'checkpoint in {there[0].parent}'
             if there else 'no checkpoint was written yet')) from None
     finally:
         for number, handler in before.items():

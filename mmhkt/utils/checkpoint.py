@@ -64,14 +64,16 @@ def read_checkpoint(
     except FileNotFoundError:
         raise
     except Exception as error:
-        blocked = re.search(r'(?i)unsupported global:? (?:GLOBAL )?(\S+)',
-                            str(error))
+        blocked = re.search(
+            r"(?i)unsupported global:? (?:GLOBAL )?(\S+)|got <class '(\S+)'>",
+            str(error))
         if isinstance(error, UnpicklingError) and blocked:
             raise ValueError(
                 f'The checkpoint "{source}" holds more than weights '
-                f'({blocked.group(1)}) and could only be read by pickle, '
-                'which runs any code that its author put in. If you trust '
-                'the author, set trusted=True beside its path.') from error
+                f'({blocked[1] or blocked[2]}) and could only be read by '
+                'pickle, which runs any code that its author put in. If you '
+                'trust the author, set trusted=True beside its path.'
+            ) from error
         why = (f' ({error})' if isinstance(error, Unreadable) else
                f' ({type(error).__name__})')
         if fetched and fetched.exists():
@@ -259,10 +261,9 @@ def _harmless_allowed():
     """Allow what OpenMMLab's checkpoints hold beside tensors: NumPy arrays
     and scalars, in the log history and the data set's description."""
     core = np._core if hasattr(np, '_core') else np.core
+    # All but objects.
     dtypes: List[Any] = [
-        type(np.dtype(kind))
-        for kind in ('bool', 'uint8', 'int32', 'uint32', 'int64', 'uint64',
-                     'float32', 'float64')
+        type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdgFDGSUMm'
     ]
     harmless = [
         HistoryBuffer, np.ndarray, np.dtype, core.multiarray._reconstruct,

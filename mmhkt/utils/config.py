@@ -305,8 +305,8 @@ def set_amp(cfg: Config, amp: bool = False) -> None:
 def is_ours(cfg: Config) -> bool:
     """Whether a config is one of a run that inherits."""
     kind = cfg.get('runner_type')
-    return kind == 'mmhkt.InheritanceRunner' or getattr(
-        kind, '__name__', None) == 'InheritanceRunner'
+    # Python configs have the class, or where it is from.
+    return type_name(dict(type=kind)) == 'InheritanceRunner'
 
 
 def merge_train_args(cfg: Config, args: Namespace) -> None:

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import json
 import os
+import re
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,18 @@ from .settings import check
 
 # What a file is called before it is whole.
 PARTIAL = '.partial'
+
+# What a training writes by way of such files.
+OURS = re.compile(r'(.+\.(pth|json|npz|py|txt|html)|last_checkpoint)(\.\d+)?' +
+                  re.escape(PARTIAL))
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a training left that was killed while it wrote, but nothing
+    of others in the same folder."""
+    for path in folder.glob(f'*{PARTIAL}'):
+        if path.is_file() and OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -67,8 +67,9 @@ class FlowLocalVisualizer(Visualizer):
         """The speed of full saturation for a sample, in pixels."""
         if self.flow_scale is not None:
             return self.flow_scale
-        if 'gt_flow' in sample:
-            return largest_speed(sample.gt_flow, sample.get('valid'))
+        valid = sample.get('valid')
+        if 'gt_flow' in sample and (valid is None or valid.any()):
+            return largest_speed(sample.gt_flow, valid)
         return largest_speed(sample.pred_flow) if 'pred_flow' in sample else 0
 
     def draw_truth(self, sample: FlowDataSample) -> np.ndarray:

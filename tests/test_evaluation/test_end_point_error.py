@@ -215,3 +215,8 @@ def test_two_processes(tmp_path):
     for rank in (0, 1):
         metrics = json.loads((tmp_path / f'{rank}.json').read_text())
         assert metrics == pytest.approx(wanted)
+
+
+def test_a_prediction_that_is_no_number_is_an_outlier():
+    found = scored([sample(np.zeros((2, 2, 2)), np.full((2, 2, 2), np.nan))])
+    assert found['Fl'] == 100

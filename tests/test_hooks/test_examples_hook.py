@@ -165,7 +165,7 @@ def test_averaged_weights_are_drawn(tmp_path):
     """Those that are in the checkpoint, of which the exported child is."""
     hooks = [dict(type='EMAHook', momentum=0.5), *HOOKS]
     runner = run(flow_config(tmp_path, custom_hooks=hooks))
-    child = examples_hook._plain_child(runner, runner.model)
+    child = examples_hook._plain_child(runner)
     assert same(child.state_dict(), read(tmp_path / 'child.pth')['state_dict'])
 
 

@@ -136,6 +136,45 @@ def test_schedulers_of_the_learning_rate_resume(tmp_path, scheduler):
     assert one['param_schedulers'] == other['param_schedulers']
 
 
+@pytest.mark.parametrize('seed, of_the_rest', [(None, None), (3, 4)])
+def test_the_seed_is_that_of_what_is_resumed(tmp_path, seed, of_the_rest):
+    """Also of samplers, which are built before anything is loaded; where no
+    seed is set, one was drawn."""
+    whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+    options = {'randomness.seed': seed}
+    run(digits_config(whole, 'mmhkt.Alone', **options))
+    cut_off(whole, cut, 'epoch_2.pth')
+    options = {'randomness.seed': of_the_rest}
+    run(digits_config(cut, 'mmhkt.Alone', resume=True, **options))
+    one, other = (read(folder / 'epoch_2.pth') for folder in (whole, cut))
+    assert same(one['state_dict'], other['state_dict'])
+
+
+def test_checkpoints_of_another_name_and_place_are_resumed(tmp_path):
+    options = {
+        'default_hooks.checkpoint.out_dir': str(tmp_path / 'elsewhere'),
+        'default_hooks.checkpoint.filename_tmpl': 'model_{:03d}.pth'
+    }
+    folder = tmp_path / 'run'
+    run(digits_config(folder, 'mmhkt.Alone', **options))
+    options['train_cfg.max_epochs'] = 3
+    runner = RUNNERS.build(
+        digits_config(folder, 'mmhkt.Alone', resume=True, **options))
+    steps = []
+    runner.register_hook(Count(steps))
+    runner.train()
+    assert steps == [8, 9, 10, 11]
+
+
+class Count(Hook):
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def before_train_iter(self, runner, *args, **kwargs):
+        self.steps.append(runner.iter)
+
+
 def test_partial_file_is_not_resumed(tmp_path):
     run(digits_config(tmp_path))
     (tmp_path / 'epoch_3.pth.partial').write_bytes(b'cut short')

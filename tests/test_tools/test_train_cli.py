@@ -4,15 +4,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers import digits_config, run
 from mmengine.config import Config
 
 from mmhkt.cli import test, train
 from mmhkt.methods import KD
 from mmhkt.registry import METHODS
 from mmhkt.utils import config as utils
-from mmhkt.utils.config import (ConfigError, build_runner, load_config,
-                                merge_test_args, merge_train_args, set_amp,
-                                set_dataloader_defaults)
+from mmhkt.utils.config import (ConfigError, build_runner, is_ours,
+                                load_config, merge_test_args, merge_train_args,
+                                set_amp, set_dataloader_defaults)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -391,3 +392,27 @@ def test_tools_say_it_in_one_line(folder, tool, more):
     assert run.returncode == 1
     assert run.stderr.startswith('mmhkt: there is no config no.py; ')
     assert run.stderr.count('\n') == 1
+
+
+def test_tta_of_a_child(tmp_path, test_args):
+    """Averaged over flips, but checked and loaded as the plain child."""
+    cfg = digits_config(tmp_path, 'mmhkt.Alone')
+    run(cfg)
+    plain = build_runner(tested(tmp_path)).test()
+    cfg = tested(tmp_path)
+    merge_test_args(cfg, test_args('--tta'))
+    cfg.load_from = str(tmp_path / 'child.pth')
+    found = build_runner(cfg).test()
+    assert found.keys() == plain.keys()
+    assert found['accuracy/top1'] > 0
+
+
+def tested(folder):
+    return digits_config(folder, load_from=str(folder / 'child.pth'))
+
+
+def test_a_config_in_python_is_ours_too():
+    for kind in ('mmhkt.InheritanceRunner', 'mmhkt.runner.InheritanceRunner'):
+        assert is_ours(Config(dict(runner_type=kind)))
+    assert not is_ours(Config(dict(runner_type='Runner')))
+    assert not is_ours(Config(dict()))

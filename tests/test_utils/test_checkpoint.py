@@ -13,6 +13,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from torch import nn
 
 from mmhkt.utils import load_strictly, read_checkpoint, weights_of
+from mmhkt.utils.checkpoint import Unreadable
 
 
 @pytest.fixture
@@ -135,6 +136,13 @@ def test_foreign_classes_are_named(tmp_path, monkeypatch):
     assert type(found['x']) is Stranger
 
 
+def test_what_only_pickle_reads_is_not_called_damaged(tmp_path):
+    torch.save(dict(x=np.array([None])), tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='ObjectDType') as error:
+        read_checkpoint(tmp_path / 'a.pth')
+    assert not isinstance(error.value, Unreadable)
+
+
 def test_checkpoints_of_openmmlab_need_no_opt_in(tmp_path, net):
     """The log history and NumPy's arrays and scalars are harmless."""
     hub = MessageHub('mmhkt_test_checkpoint')
@@ -146,7 +154,10 @@ def test_checkpoints_of_openmmlab_need_no_opt_in(tmp_path, net):
         dataset_meta=dict(
             classes=('a', 'b'), palette=np.array([[1, 2, 3]], dtype=np.uint8)),
         mean=np.zeros(2, dtype=np.float32),
-        flags=np.array([True, False]))
+        flags=np.array([True, False]),
+        names=np.array(['a', 'b']),
+        counts=np.array([1], dtype=np.int16),
+        since=np.array(['2020-01-01'], dtype='M8[D]'))
     optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     net(torch.rand(2, 3, 1, 4)).sum().backward()
     optimizer.step()
@@ -162,6 +173,8 @@ def test_checkpoints_of_openmmlab_need_no_opt_in(tmp_path, net):
     assert found['meta']['epoch'] == 3
     assert found['meta']['dataset_meta']['palette'].tolist() == [[1, 2, 3]]
     assert found['meta']['flags'].tolist() == [True, False]
+    assert found['meta']['names'].tolist() == ['a', 'b']
+    assert found['meta']['counts'].dtype == np.int16
     assert found['history'].mean() == 1.5
     scalars = found['message_hub']['log_scalars']
     assert scalars['train/loss'].current() == 0.5

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from mmhkt.utils.files import replaced, write_text
+from mmhkt.utils.files import remove_partial, replaced, write_text
 
 
 def test_whole_or_not_at_all(tmp_path):
@@ -28,3 +28,14 @@ def test_two_processes_write_partial_files_of_their_own(tmp_path, monkeypatch):
         mine.write_text('whole')
         assert path.read_text() == 'whole'
     assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_only_what_a_training_left_is_removed(tmp_path):
+    for name in ('epoch_3.pth.partial', 'record.json.12.partial',
+                 'last_checkpoint.partial', 'film.mp4.partial'):
+        (tmp_path / name).touch()
+    (tmp_path / 'thesis.pth.partial').mkdir()
+    remove_partial(tmp_path)
+    assert {path.name
+            for path in tmp_path.iterdir()
+            } == {'film.mp4.partial', 'thesis.pth.partial'}

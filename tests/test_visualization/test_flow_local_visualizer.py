@@ -2,6 +2,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from example_helpers import flow_sample
 from mmengine.registry import VISUALIZERS
 
@@ -52,6 +53,14 @@ def test_what_there_is():
     assert len(panels()) == 2
     del sample.gt_flow
     assert len(panels()) == 1
+
+
+def test_scale_is_the_predictions_where_nothing_is_known():
+    _, sample = flow_sample()
+    visualizer = FlowLocalVisualizer()
+    assert visualizer.scale_of(sample) == pytest.approx(8)
+    sample.valid = torch.zeros_like(sample.valid)
+    assert visualizer.scale_of(sample) == pytest.approx(9)
 
 
 def test_backends_get_it(tmp_path):
