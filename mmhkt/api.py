@@ -5,6 +5,7 @@ The same objects as those of the commands: :class:`mmhkt.models.Inheritance`
 computes the losses, :class:`mmhkt.models.Parent` is the parent, and schedules
 are those of :class:`mmhkt.hooks.TransferHook`.
 """
+import logging
 from contextlib import ExitStack
 from io import StringIO
 from typing import (Annotated, Callable, Dict, List, Optional, Sequence, Union,
@@ -13,6 +14,7 @@ from typing import (Annotated, Callable, Dict, List, Optional, Sequence, Union,
 import torch
 from annotated_types import MinLen
 from mmengine.config import Config
+from mmengine.logging import print_log
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -89,13 +91,9 @@ def inherit(child: Network,
     elder = None
     if any(m.needs_parent for m in methods):
         elder = _parent_of(parent)
-        told, wanted = [
-            bool(
-                normalisation_of(
-                    n.get_submodule('data_preprocessor'))[0].any())
-            for n in (network, elder.network)
-        ]
-        if isinstance(network, PlainClassifier) and wanted and not told:
+        if (isinstance(network, PlainClassifier)
+                and mean is None and _normalises(elder.network)
+                and not _normalises(network)):
             raise ValueError(
                 'The parent takes images that are normalised its own way; '
                 'say by mean=[...], std=[...] (0 to 255, RGB) how those of '
@@ -197,11 +195,22 @@ class InheritedLoss(nn.Module):
             steps = self.steps or self.step + 1
             self._knobs.turn(self.step, steps, steps)
         if self.training:
+            if self.step == 0 and not self.child.training:
+                print_log(
+                    'The child is in eval mode: its batch norms learn '
+                    'nothing. Call child.train() before it is trained.',
+                    logger='current',
+                    level=logging.WARNING)
             self.step += 1
         samples = self.inheritance.task.samples(labels)
         total, self.terms = self.inheritance.parse_losses(
             self.inheritance.loss(images, samples))
         return total
+
+
+def _normalises(network: nn.Module) -> bool:
+    mean, std = normalisation_of(network.get_submodule('data_preprocessor'))
+    return bool(mean.any() or (std != 1).any())
 
 
 def _dicts(method: Method) -> List[dict]:

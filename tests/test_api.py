@@ -228,3 +228,41 @@ def test_labels_of_the_other_tasks():
     mask = torch.tensor([[[0, 1], [2, 255]]])
     sample, = Segmentation(nn.Identity()).samples(mask)
     assert torch.equal(sample.gt_sem_seg.data, mask)
+
+
+class Two(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.stage = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.fc(self.stage(x).mean((2, 3)))
+
+
+def other_images(**normalised):
+    return PlainClassifier(Two(), data_preprocessor=normalised)
+
+
+def test_normalisation_that_only_divides():
+    images = torch.rand(2, 3, 8, 8)
+    unit = dict(mean=[0.] * 3, std=[255.] * 3)
+    with pytest.raises(ValueError, match='say by mean='):
+        mmhkt.inherit(Two(), other_images(**unit), images, 'mmhkt.KD')
+    far = other_images(mean=[120.] * 3, std=[60.] * 3)
+    loss = mmhkt.inherit(Two(), far, images, 'mmhkt.KD', **unit)
+    found = loss.inheritance.parent.images(images)
+    torch.testing.assert_close(found, (images * 255 - 120) / 60)
+
+
+def test_a_child_in_eval_mode_is_said():
+    loss = mmhkt.inherit(Two().eval(), Two(), torch.rand(2, 3, 8, 8),
+                         'mmhkt.KD')
+    texts = []
+    with pytest.MonkeyPatch.context() as patch, loss:
+        patch.setattr('mmhkt.api.print_log',
+                      lambda text, **options: texts.append(text))
+        for _ in range(2):
+            loss(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+    assert len(texts) == 1 and 'eval mode' in texts[0]

@@ -62,6 +62,7 @@ class VolumeDice(BaseMetric):
                 ``gt_sem_seg``.
         """
         classes = len(self.dataset_meta['classes'])
+        self.score_regions()  # before hours of predictions
         for sample in data_samples:
             for key in ('volume', 'slice', 'slices'):
                 if key not in sample:
@@ -115,7 +116,18 @@ class VolumeDice(BaseMetric):
         return metrics
 
     def score_regions(self) -> Dict[str, Sequence[int]]:
-        """Name -> labels of each region that is scored."""
+        """Name -> labels of each region that is scored.
+
+        Raises:
+            ValueError: If a label is no class, or stands there twice.
+        """
+        classes = range(len(self.dataset_meta['classes']))
+        for name, labels in (self.regions or {}).items():
+            if not set(labels) <= set(classes) or len(set(labels)) < len(
+                    list(labels)):
+                raise ValueError(
+                    f'VolumeDice: the region "{name}" is {tuple(labels)}; '
+                    f'labels are 0 to {classes[-1]}, each once.')
         return self.regions or {
             name: (label, )
             for label, name in enumerate(self.dataset_meta['classes'])

@@ -137,17 +137,17 @@ def watched_checkpoints(regions: Sequence[Regions]) -> Iterator:
             context_fn=contexts,
             **kwargs)
 
-    holders = [
-        module for module in list(sys.modules.values())
-        if getattr(module, '__dict__', {}).get('checkpoint') is original
-    ]
-    for module in holders:
-        module.checkpoint = checkpoint
+    # Under whatever name it was imported.
+    holders = [(module, name) for module in list(sys.modules.values())
+               for name, value in list(getattr(module, '__dict__', {}).items())
+               if value is original]
+    for module, name in holders:
+        setattr(module, name, checkpoint)
     try:
         yield
     finally:
-        for module in holders:
-            module.checkpoint = original
+        for module, name in holders:
+            setattr(module, name, original)
 
 
 class _Contexts:

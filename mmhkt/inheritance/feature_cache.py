@@ -150,7 +150,10 @@ class FeatureCache:
         if not first:
             return compute(images)
         alone = compute(images[:1])
-        made = alone if len(images) == 1 else compute(images)
+        # Beside one image another is made, of which nothing is kept.
+        some = images if len(images) > 1 else torch.cat(
+            [images, images.flip(-1) + 1])
+        made = compute(some)
         for name in first:
             _check_kind(alone[name], name)
             rows = kept[name]
@@ -159,14 +162,14 @@ class FeatureCache:
             try:
                 one = rows.layout.outputs([
                     torch.from_numpy(bits[:1])
-                    for bits in rows.layout.rows(made[name], len(images))
+                    for bits in rows.layout.rows(made[name], len(some))
                 ], images.device)
             except ValueError as error:
                 raise _refused(name, str(error)) from None
             if not _near(alone[name], one):
                 raise _refused(name, 'is not made image by image')
             self._checked.add(rows)
-        return made
+        return made if some is images else alone
 
     def _of(self, images: Tensor, name: str) -> FeatureRows:
         kind = images.device.type

@@ -34,7 +34,7 @@ class RunningStatistics:
         not finite, which would stay in them for good."""
         buffers = [
             norm._buffers[name] for norm in self._norms for name in BUFFERS[:2]
-            if norm.training
+            if norm.training and norm._buffers.get(name) is not None
         ]
         if not buffers:
             yield

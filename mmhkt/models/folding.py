@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from mmhkt.inheritance.outputs import features
 from mmhkt.inheritance.tape import INPUT
 
 # How far what the network makes may move, relative to the largest value.
@@ -39,7 +40,7 @@ def fold_norms(
         ValueError: If the network then makes something else: the output of a
             convolution went somewhere unseen.
     """
-    with _watched(network) as given:
+    with _watched(network, keep) as given:
         before = run()
     folded = []
     by_conv: Dict[nn.Module, List[str]] = {}
@@ -72,10 +73,11 @@ def fold_norms(
 
 
 @contextmanager
-def _watched(network: nn.Module) -> Iterator[Dict[str, set]]:
+def _watched(network: nn.Module,
+             keep: Collection[str]) -> Iterator[Dict[str, set]]:
     """Of each batch norm, what convolutions it was given the output of; None
     stands for anything else. A convolution whose output something else is
-    given too counts as that."""
+    given too, or what is kept returns, counts as that."""
     # Kept alive, so that no two have one address.
     outputs: Dict[int, tuple] = {}
     given: Dict[str, set] = {}
@@ -95,10 +97,17 @@ def _watched(network: nn.Module) -> Iterator[Dict[str, set]]:
 
         return note
 
+    def returned(module, _, output) -> None:
+        for value in features(output):
+            if id(value) in outputs:
+                uses.setdefault(outputs[id(value)][0], set()).add(None)
+
     with ExitStack() as stack:
         for path, module in network.named_modules():
             if type(module) is nn.Conv2d:
                 stack.callback(module.register_forward_hook(made).remove)
+            if path in keep:
+                stack.callback(module.register_forward_hook(returned).remove)
             stack.callback(
                 module.register_forward_pre_hook(taken(path)).remove)
         yield given

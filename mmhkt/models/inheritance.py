@@ -82,6 +82,7 @@ class Inheritance(BaseModel):
 
     def _dissect(self, image: Tensor,
                  classes: Optional[Sequence[str]]) -> None:
+        image = image.to(next(self.child.parameters()).device)
         child = self._extraction = _extraction(self.task, image, 'child',
                                                classes)
         if child.logits_site is not None:
@@ -269,6 +270,12 @@ def _extraction(task: Task,
 
 def _number(methods: Sequence[Method]) -> None:
     names = [method.name for method in methods]
+    for method in methods:
+        if 'loss' in method.name:
+            raise ValueError(
+                f'{type(method).__name__}: the name of a method must not hold '
+                '"loss": mmengine adds up whatever is logged under such a '
+                'name, accuracies too. Call the class otherwise.')
     for i, (method, name) in enumerate(zip(methods, names)):
         if names.count(name) > 1:
             method.name = f'{name}{names[:i].count(name)}'

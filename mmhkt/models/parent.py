@@ -15,7 +15,7 @@ from mmhkt.utils import (STRIP_MODULE, load_strictly, read_checkpoint,
                          weights_of)
 from mmhkt.utils.checkpoint import existing
 from mmhkt.utils.config import load_config
-from mmhkt.utils.hashing import hash_of_weights
+from mmhkt.utils.hashing import hash_of_settings, hash_of_weights
 from mmhkt.utils.settings import (Count, Name, ReviseKeys, SettingError, check,
                                   checked)
 from .build import as_network, build_network, from_zoo, is_zoo_name
@@ -227,7 +227,7 @@ class Parent(nn.Module):
         if self.cache is None:
             return None
         # Of a module that is no config, what it is made of tells what it is.
-        made = '' if self.configured else f' {self.network}'
+        made = '' if self.configured else f' {hash_of_settings(self.network)}'
         about = (f'{self.cfg.model} {hash_of_weights(self.network)} '
                  f'{self.precision}' + self.matched + made)
         return FeatureCache(self.cache,

@@ -107,6 +107,10 @@ def _runner(cfg: Config, folder: Path) -> tuple:
     cfg.experiment_name = uuid.uuid4().hex
     cached = cfg.parent.pop('cache', None) if cfg.get('parent') else None
     runner = RUNNERS.build(cfg)
+    if not hasattr(runner, 'connect'):
+        raise ConfigError(
+            f'config {cfg.filename} is none of ours: add runner_type = '
+            "'mmhkt.InheritanceRunner', a parent and a method")
     runner.connect()
     return runner, cached is not None
 

@@ -17,9 +17,35 @@ def hash_of_weights(model: nn.Module) -> str:
     """SHA-256 of names, types, shapes and values of a model's weights."""
     digest = hashlib.sha256()
     for name, value in unwrapped(model).state_dict().items():
+        if not isinstance(value, Tensor):  # a module's extra state
+            digest.update(f'{name} {value!r}'.encode())
+            continue
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         digest.update(bytes_of(value))
     return digest.hexdigest()
+
+
+def hash_of_settings(model: nn.Module) -> str:
+    """SHA-256 of what a model is made of, beside its weights: its modules,
+    their plain attributes, and buffers that are not saved."""
+    digest = hashlib.sha256(str(model).encode())
+    for path, module in model.named_modules():
+        settings = {
+            name: value
+            for name, value in sorted(vars(module).items())
+            if _is_plain(value) and name != 'training'
+        }
+        digest.update(f'{path} {type(module)} {settings}'.encode())
+        for name in sorted(module._non_persistent_buffers_set):
+            if isinstance(module._buffers.get(name), Tensor):
+                digest.update(bytes_of(module._buffers[name]))
+    return digest.hexdigest()
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def hash_of_batch(batch: Any, before: str = '') -> str:

@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Activation checkpointing changes neither gradients nor statistics."""
 import copy
+import sys
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from mmengine.runner.activation_checkpointing import \
     turn_on_activation_checkpointing
 from seg_helpers import tiny_config, tiny_model
 
+from mmhkt.inheritance.checkpointing import watched_checkpoints
 from mmhkt.registry import METHODS
 
 STAGES = [f'backbone.layer{i}' for i in (1, 2, 3, 4)]
@@ -121,3 +123,13 @@ def test_segmentation(tmp_path):
     for name, value in one.items():
         torch.testing.assert_close(
             other[name], value, rtol=1e-3, atol=1e-5, msg=lambda m: name + m)
+
+
+def test_whatever_name_it_was_imported_under(monkeypatch):
+    before = torch.utils.checkpoint.checkpoint
+    here = sys.modules[__name__]
+    monkeypatch.setattr(here, 'another_name', before, raising=False)
+    with watched_checkpoints([]):
+        assert here.another_name is torch.utils.checkpoint.checkpoint
+        assert here.another_name is not before
+    assert here.another_name is before

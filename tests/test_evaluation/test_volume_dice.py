@@ -163,3 +163,12 @@ def test_two_processes_score_as_one(tmp_path):
         samples(noise(2, (3, 6, 5)), noise(3, (3, 6, 5)), volume='2'))
     for rank in (0, 1):
         assert json.loads((tmp_path / f'metrics{rank}').read_text()) == alone
+
+
+@pytest.mark.parametrize('labels', [(-1, ), (1, 1), (3, )])
+def test_regions_of_what_is_no_class_are_refused(labels):
+    metric = METRICS.build(
+        dict(type='mmhkt.VolumeDice', regions=dict(all=(1, 2), odd=labels)))
+    metric.dataset_meta = dict(classes=('a', 'b', 'c'))
+    with pytest.raises(ValueError, match='region "odd" is .* 0 to 2'):
+        metric.score_regions()

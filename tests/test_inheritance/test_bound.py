@@ -58,3 +58,10 @@ def test_half_precision_does_not_overflow():
     half.grad = torch.full((100, ), 60000., dtype=torch.float16)
     bound_gradients([half], 0.1)
     assert half.grad.float().norm().item() == pytest.approx(300., rel=1e-2)
+
+
+def test_double_precision():
+    weight = nn.Parameter(torch.full((4, ), 2., dtype=torch.float64))
+    weight.grad = torch.full_like(weight, 100.)
+    bound_gradients([weight], 0.5)
+    assert weight.grad.tolist() == pytest.approx([1.] * 4)

@@ -369,3 +369,38 @@ def test_features_of_another_number_of_updates_are_others(tmp_path):
         assert parent.network.iters_train == updates
         folders.append(parent.feature_cache().folder)
     assert folders[0] != folders[1]
+
+
+def test_one_image_shows_as_well_what_is_not_made_image_by_image(tmp_path):
+    """Both frames of all pairs one after another, as RAFT's encoder makes
+    them: of one pair alone they lie as if they were rows of it."""
+    siamese = Counted(stage=lambda x: torch.cat([x, 2 * x]).mean((2, 3)))
+    with pytest.raises(ValueError, match='not made image by image'):
+        features(tmp_path, siamese, BATCH[:1])
+    plain = Counted()
+    found = features(tmp_path / 'plain', plain, BATCH[:1])
+    assert torch.equal(found['stage'][0][0], BATCH[:1] * 2)
+
+
+class Scaled(nn.Module):
+
+    def __init__(self, factor, shift):
+        super().__init__()
+        self.stage = nn.Conv2d(3, 4, 1)
+        self.factor = factor
+        self.register_buffer('shift', torch.tensor(shift), persistent=False)
+
+    def forward(self, x):
+        return self.stage(x * self.factor + self.shift)
+
+
+def test_settings_of_a_module_make_it_another_network(tmp_path):
+    torch.manual_seed(0)
+    first = Scaled(1., 0.)
+    names = set()
+    for factor, shift in ((1., 0.), (2., 0.), (1., 1.), (1., 0.)):
+        network = Scaled(factor, shift)
+        network.load_state_dict(first.state_dict())
+        parent = Parent(network, cache=str(tmp_path))
+        names.add(parent.feature_cache().folder)
+    assert len(names) == 3

@@ -118,3 +118,14 @@ def test_a_use_that_no_module_shows_is_refused():
     image = torch.randn(2, 3, 8, 8)
     with pytest.raises(ValueError, match='fold_norms changes.*Leave it out'):
         fold_norms(network, lambda: network(image))
+
+
+def test_what_is_read_of_a_wrapper_stays():
+    """The norm is outside of the stage, whose output is the convolution's."""
+    network = lively(
+        nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)))
+    image = torch.randn(2, 3, 8, 8)
+    before = network[0](image)
+    assert folded(network, keep={'0'}) == []
+    assert torch.equal(network[0](image), before)
+    assert folded(network) == ['1']

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
+from torch import nn
 
 from mmhkt.utils.hashing import hash_of_batch, hash_of_weights
 
@@ -68,3 +69,21 @@ def test_hash_of_a_large_batch_takes_a_sample():
     first = hash_of_batch([images])
     images[:, :, :, ::4] += 1
     assert hash_of_batch([images]) != first
+
+
+def test_extra_state_is_hashed():
+
+    class Counting(nn.Linear):
+        state = 3
+
+        def get_extra_state(self):
+            return dict(state=self.state)
+
+        def set_extra_state(self, state):
+            self.state = state['state']
+
+    module = Counting(2, 2)
+    before = hash_of_weights(module)
+    assert hash_of_weights(module) == before
+    module.state = 4
+    assert hash_of_weights(module) != before
