@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """``mmhkt.inherit`` in loops that are not mmengine's."""
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -303,3 +304,16 @@ def test_hints_outlive_a_mixture_where_features_are_overwritten():
                 optimizer.step()
         assert any('hint' in name for name in loss.terms)
     assert losses[:10] == losses[10:]
+
+
+@pytest.mark.parametrize('loss', [
+    nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits,
+    partial(F.binary_cross_entropy_with_logits, reduction='mean')
+])
+def test_classes_that_do_not_exclude_each_other(loss):
+    """Of a plain parent nothing but the child's loss tells it."""
+    inherited = mmhkt.inherit(
+        Two(), Two(), torch.rand(2, 3, 8, 8), loss=loss, steps=10)
+    method = inherited.inheritance.methods[0]
+    assert method.weights['logits'] > 0
+    assert method.teacher.independent
