@@ -5,6 +5,7 @@ The same objects as those of the commands: :class:`mmhkt.models.Inheritance`
 computes the losses, :class:`mmhkt.models.Parent` is the parent, and schedules
 are those of :class:`mmhkt.hooks.TransferHook`.
 """
+import copy
 import logging
 from contextlib import ExitStack
 from io import StringIO
@@ -90,7 +91,7 @@ def inherit(child: Network,
     methods = build_methods(_dicts(method))
     elder = None
     if any(m.needs_parent for m in methods):
-        elder = _parent_of(parent)
+        elder = _parent_of(parent, network)
         if (isinstance(network, PlainClassifier)
                 and mean is None and _normalises(elder.network)
                 and not _normalises(network)):
@@ -237,9 +238,14 @@ def _network_of(child, loss, mean, std):
     return cfg, network
 
 
-def _parent_of(parent) -> Parent:
+def _parent_of(parent, child: nn.Module) -> Parent:
     if isinstance(parent, Parent):
         return parent
+    if isinstance(child, PlainClassifier) and isinstance(parent, nn.Module):
+        # Whether classes exclude each other only a loss tells, and a plain
+        # parent has none of its own. The child's may be learned.
+        loss = copy.deepcopy(child.loss_module)
+        parent = as_network(parent, loss=loss)
     if isinstance(parent, dict) and 'model' not in parent:
         return Parent.from_cfg(parent)
     if parent is None:

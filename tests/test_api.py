@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """``mmhkt.inherit`` in loops that are not mmengine's."""
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -266,3 +267,53 @@ def test_a_child_in_eval_mode_is_said():
         for _ in range(2):
             loss(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
     assert len(texts) == 1 and 'eval mode' in texts[0]
+
+
+class InPlace(nn.Module):
+    """What a stage returned is overwritten outside of it."""
+
+    def __init__(self, inplace, width=4):
+        super().__init__()
+        self.inplace = inplace
+        self.one = nn.Conv2d(3, width, 3, 2)
+        self.two = nn.Conv2d(width, 2 * width, 3, 2)
+        self.fc = nn.Linear(2 * width, 5)
+
+    def forward(self, x):
+        for stage in (self.one, self.two):
+            x = F.relu(stage(x), inplace=self.inplace)
+        return self.fc(x.mean((2, 3)))
+
+
+def test_hints_outlive_a_mixture_where_features_are_overwritten():
+    """While something is mixed in, it is the mixture that is overwritten."""
+    torch.manual_seed(0)
+    parent, images = InPlace(False, 8), torch.rand(2, 3, 16, 16)
+    child, losses = InPlace(False), []
+    for inplace in (False, True):
+        copied = InPlace(inplace)
+        copied.load_state_dict(child.state_dict())
+        torch.manual_seed(1)
+        loss = mmhkt.inherit(copied, parent, images, steps=10)
+        optimizer = torch.optim.SGD(loss.parameters(), 0.01)
+        with loss:
+            for _ in range(10):
+                optimizer.zero_grad()
+                losses.append(loss(images, torch.tensor([0, 1])))
+                losses[-1].backward()
+                optimizer.step()
+        assert any('hint' in name for name in loss.terms)
+    assert losses[:10] == losses[10:]
+
+
+@pytest.mark.parametrize('loss', [
+    nn.BCEWithLogitsLoss(), F.binary_cross_entropy_with_logits,
+    partial(F.binary_cross_entropy_with_logits, reduction='mean')
+])
+def test_classes_that_do_not_exclude_each_other(loss):
+    """Of a plain parent nothing but the child's loss tells it."""
+    inherited = mmhkt.inherit(
+        Two(), Two(), torch.rand(2, 3, 8, 8), loss=loss, steps=10)
+    method = inherited.inheritance.methods[0]
+    assert method.weights['logits'] > 0
+    assert method.teacher.independent

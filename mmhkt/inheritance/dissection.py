@@ -80,6 +80,10 @@ class Dissection:
             for module in network.modules())
         self._dry_run(image)
 
+    def overwritten(self, name: str) -> bool:
+        """Whether something wrote to what a module had returned."""
+        return any(call.overwriters for call in self._by_name[name])
+
     def _dry_run(self, image: torch.Tensor) -> None:
         around: List[Call] = []
         clock = iter(range(10**9))

@@ -109,6 +109,18 @@ class Extraction:
             names += self._plan(sites)
         self._wanted.update(dict.fromkeys(names))
 
+    def copy_overwritten(self, sites: Iterable[str]) -> None:
+        """Note copies where the dry run saw a feature overwritten in place.
+
+        For what is read on its way as long as something is mixed into it,
+        which overwrites nothing, and afterwards where it lies.
+
+        Args:
+            sites (Iterable[str]): Paths of :class:`Dissection`.
+        """
+        self.tape.copied.update(
+            filter(self.dissection.overwritten, self._names(sites)))
+
     @property
     def wanted(self) -> Collection[str]:
         """Paths of modules, and of their inputs, that will be read."""

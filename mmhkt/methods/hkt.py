@@ -229,6 +229,7 @@ class HKT(Method):
                 for i, site in enumerate(sites) if site.parent in last
             }.values())
         child.want([site.child for site in sites], rerun=True)
+        child.copy_overwritten(site.child for site in sites)
         self.mixtures.extend(
             Mixture(
                 site,

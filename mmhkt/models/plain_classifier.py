@@ -2,6 +2,7 @@
 from importlib import import_module
 from typing import Any, Callable, Optional, Union
 
+import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from mmpretrain.models import BaseClassifier, TimmClassifier
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
@@ -60,8 +61,10 @@ class PlainClassifier(TimmClassifier):
     @property
     def binary(self) -> bool:
         """Whether each class is a question of its own."""
-        return isinstance(self.loss_module, nn.BCEWithLogitsLoss) or bool(
-            getattr(self.loss_module, 'use_sigmoid', False))
+        loss = getattr(self.loss_module, 'func', self.loss_module)  # a partial
+        return (loss is F.binary_cross_entropy_with_logits
+                or isinstance(loss, nn.BCEWithLogitsLoss)
+                or bool(getattr(loss, 'use_sigmoid', False)))
 
     def _get_predictions(self,
                          logits: Tensor,

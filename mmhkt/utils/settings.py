@@ -150,7 +150,8 @@ def check(kind: Callable,
           what: Optional[str] = None,
           partial: bool = False,
           finite: bool = True,
-          more: bool = False) -> None:
+          more: bool = False,
+          values: bool = True) -> None:
     """Check settings against the signature that will take them.
 
     Args:
@@ -163,6 +164,8 @@ def check(kind: Callable,
         finite (bool): Whether numbers have to be. Defaults to True.
         more (bool): Whether there may be more than is known. Defaults to
             False.
+        values (bool): Whether values are checked, not only names. Defaults
+            to True.
 
     Raises:
         SettingError: Names the setting, its value, what was expected and the
@@ -178,8 +181,9 @@ def check(kind: Callable,
             continue
         setting = known.get(name)
         if setting is not None:
-            check_value(f'{what}: {name}', setting.kind, value,
-                        setting.default, finite)
+            if values:
+                check_value(f'{what}: {name}', setting.kind, value,
+                            setting.default, finite)
         elif not more and not (isinstance(name, str) and takes_anything(kind)):
             raise SettingError(f'{what} has no setting "{name}"; '
                                f'{nearest(str(name), known)}.')

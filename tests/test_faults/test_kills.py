@@ -217,6 +217,15 @@ def test_no_room_for_a_checkpoint(tmp_path):
     assert [path.name for path in folder.glob('epoch_*')] == ['epoch_1.pth']
 
 
+@pytest.fixture
+def hang_ups():
+    """Heard, even where the tests are run by nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures('hang_ups')
 @pytest.mark.parametrize('number',
                          [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_is_answered_with_how_it_goes_on(tmp_path, number):

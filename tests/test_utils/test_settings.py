@@ -8,6 +8,7 @@ import pytest
 from distiller_helpers import ALL, distiller, loss_of, step_of
 from helpers import CONFIGS, REPO
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 import mmhkt.hooks  # noqa: F401  fills the registry
 import mmhkt.methods  # noqa: F401
@@ -319,3 +320,16 @@ def test_the_configs_settings_are_taken():
                 check(known[kind], given, f'{file.name}: {kind}', partial=True)
                 seen.add(kind)
     assert len(seen) > 30
+
+
+class Sloppy(Hook):
+    """Of a user, whose annotation says less than it takes."""
+
+    def __init__(self, size: Tuple[int] = (1, )):
+        self.size = size
+
+
+def test_values_of_others_hooks_are_theirs():
+    check_hooks(None, [dict(type=Sloppy, size=(3, 4))])
+    with pytest.raises(SettingError, match='no setting "sise"; nearest: size'):
+        check_hooks(None, [dict(type=Sloppy, sise=3)])
