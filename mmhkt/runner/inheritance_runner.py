@@ -235,14 +235,19 @@ class InheritanceRunner(Runner):
             self.call_hook('on_divergence', error=error)
             raise
 
+    @property
+    def _searches(self) -> bool:
+        """Whether what is resumed is looked for, not named."""
+        return self._resume == 'auto' or self._load_from is None
+
     def _take_up_seed(self) -> None:
         """Go on with the seed of what will be resumed. mmengine does so when
         it has built the samplers, with another one."""
         if not self._resume:
             return
-        named = self._load_from is not None and self._resume != 'auto'
-        for source in [self._load_from] if named else checkpoints(
-                self.work_dir, self.cfg):
+        for source in checkpoints(
+                self.work_dir,
+                self.cfg) if self._searches else [self._load_from]:
             try:
                 checkpoint = read_checkpoint(source,
                                              self.cfg.get('trusted', False))
@@ -468,8 +473,7 @@ class InheritanceRunner(Runner):
         """Load or resume; goes back to the newest whole checkpoint, and says
         so, where the one noted last is not there or damaged. Of
         ``resume='auto'`` a ``load_from`` is only where a run begins."""
-        found = self._resume == 'auto' or self._load_from is None
-        if not self._resume or not found or self._has_loaded:
+        if not self._resume or not self._searches or self._has_loaded:
             super().load_or_resume()
             return
         there = checkpoints(self.work_dir, self.cfg)
@@ -502,6 +506,18 @@ def _check_views(check: Callable, sample: dict) -> None:
 def plain_network(model: nn.Module) -> nn.Module:
     """A child, also one that is tested with augmentations."""
     return model.module if isinstance(model, BaseTTAModel) else model
+
+
+def check_ours(runner: Runner) -> None:
+    """Refuse a runner that has nothing to do with inheritance.
+
+    Raises:
+        ConfigError: If it is another one; says what its config lacks.
+    """
+    if not isinstance(runner, InheritanceRunner):
+        raise ConfigError(
+            f'config {runner.cfg.filename} is none of ours: add runner_type = '
+            "'mmhkt.InheritanceRunner', a parent and a method")
 
 
 def build_methods(cfg: Union[dict, List[dict], None]) -> List[Method]:

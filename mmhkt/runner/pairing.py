@@ -16,7 +16,7 @@ from mmhkt.models.image_format import image_channels
 from mmhkt.models.pairing import pairing
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 set_dataloader_defaults)
-from .inheritance_runner import InheritanceRunner
+from .inheritance_runner import check_ours
 
 
 def run(args: Namespace) -> None:
@@ -96,10 +96,7 @@ def join(cfg: Config,
     set_dataloader_defaults(cfg, ('train_dataloader', ))
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         runner = build_runner(cfg)
-        if not isinstance(runner, InheritanceRunner):
-            raise ConfigError(
-                f'config {cfg.filename} is none of ours: add runner_type = '
-                "'mmhkt.InheritanceRunner', a parent and a method")
+        check_ours(runner)
         if shape is not None:
             image = torch.randn(
                 1,

@@ -31,6 +31,7 @@ from mmhkt.utils.config import (ConfigError, load_config, set_amp,
                                 set_dataloader_defaults)
 from mmhkt.utils.files import write_text
 from mmhkt.utils.timing import in_turn, middle_half
+from .inheritance_runner import check_ours
 from .phases import Phases
 from .published_step import PublishedStep
 
@@ -107,10 +108,7 @@ def _runner(cfg: Config, folder: Path) -> tuple:
     cfg.experiment_name = uuid.uuid4().hex
     cached = cfg.parent.pop('cache', None) if cfg.get('parent') else None
     runner = RUNNERS.build(cfg)
-    if not hasattr(runner, 'connect'):
-        raise ConfigError(
-            f'config {cfg.filename} is none of ours: add runner_type = '
-            "'mmhkt.InheritanceRunner', a parent and a method")
+    check_ours(runner)
     runner.connect()
     return runner, cached is not None
 
