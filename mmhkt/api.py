@@ -240,7 +240,7 @@ def _network_of(child, loss, mean, std):
 
 def _parent_of(parent, child: nn.Module) -> Parent:
     if isinstance(parent, Parent):
-        return parent
+        return parent.again()
     if isinstance(child, PlainClassifier) and isinstance(parent, nn.Module):
         # Whether classes exclude each other only a loss tells, and a plain
         # parent has none of its own. The child's may be learned.

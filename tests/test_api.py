@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """``mmhkt.inherit`` in loops that are not mmengine's."""
 import copy
+from collections import namedtuple
 from functools import partial
 
 import pytest
@@ -76,6 +77,67 @@ def test_plain_modules_and_the_plain_child(batch):
         torch.equal(before[k], v) for k, v in parent.state_dict().items())
     with pytest.raises(RuntimeError, match='with loss'):
         loss(*batch)
+
+
+def test_one_parent_of_two_children(batch):
+    torch.manual_seed(0)
+    parent = Parent(module=Plain(16), random_weights=True)
+    torch.manual_seed(1)
+    first = mmhkt.inherit(Plain(4), parent, batch[0], steps=4)
+    torch.manual_seed(1)
+    second = mmhkt.inherit(
+        Plain(4), parent, batch[0], 'mmhkt.KD', mean=[9, 9, 9], std=[2, 2, 2])
+    torch.manual_seed(1)
+    apart = mmhkt.inherit(Plain(4), parent.network, batch[0], steps=4)
+    # What the second child is does not reach what the first one reads.
+    assert train(first, batch, 4) == train(apart, batch, 4)
+    assert 'kd.distillation.loss' in train(second, batch, 1)[0]
+    assert first.inheritance.parent.network is parent.network
+    folded = Parent(module=Plain(16), random_weights=True, fold_norms=True)
+    mmhkt.inherit(Plain(4), folded, batch[0], steps=4)
+    with pytest.raises(ValueError, match='make a second Parent'):
+        mmhkt.inherit(Plain(4), folded, batch[0], steps=4)
+
+
+Padded = namedtuple('Padded', ['nothing', 'logits', 'feature'])
+
+
+class Several(Plain):
+    """Returns more than its logits."""
+
+    def __init__(self, width, give):
+        super().__init__(width)
+        self.give = give
+
+    def forward(self, x):
+        feature = self.late(self.stem(x)).mean((2, 3))
+        return self.give(feature, self.fc(feature))
+
+
+@pytest.mark.parametrize('give', [
+    lambda feature, logits: dict(feature=feature, logits=logits),
+    namedtuple('Named', ['feature', 'logits']),
+    lambda feature, logits: Padded(None, logits, feature),
+])
+def test_logits_by_their_name(batch, give):
+    torch.manual_seed(0)
+    parent = Several(16, lambda feature, logits: logits)
+    losses = []
+    for one in (parent.give, give):
+        parent.give = one
+        torch.manual_seed(1)
+        loss = mmhkt.inherit(Several(4, one), parent, batch[0], 'mmhkt.KD')
+        losses.append(train(loss, batch, 2))
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize('role', ['child', 'parent'])
+def test_logits_without_a_name_are_refused(batch, role):
+    networks = dict(child=Plain(4), parent=Plain(16))
+    networks[role] = Several(8, lambda feature, logits: (feature, logits))
+    with pytest.raises(ValueError, match=f'The {role} returns 2 features'):
+        mmhkt.inherit(networks['child'], networks['parent'], batch[0],
+                      'mmhkt.KD')
 
 
 def test_same_loss_as_without_mmhkt(batch):

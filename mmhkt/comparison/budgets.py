@@ -16,6 +16,8 @@ STEPS = ('begin', 'end', 'T_max', 'T_0', 'total_steps', 'total_iters',
 NEVER = 10**8
 WARM_UP = re.compile(r'(Linear|Constant)(LR|Momentum|ParamScheduler)$')
 UNITS = dict(epoch='epoch', epochs='epoch', iter='iter', iters='iter')
+# One and several of them, in words.
+WORDS = dict(epoch=('epoch', 'epochs'), iter=('iteration', 'iterations'))
 
 
 def length_of(cfg: Config) -> Tuple[int, str]:
@@ -71,8 +73,7 @@ def in_words(length: int, unit: str) -> str:
         length (int): In epochs or iterations.
         unit (str): ``'epoch'`` or ``'iter'``.
     """
-    word = dict(iter='iteration').get(unit, unit)
-    return f'{length:,} {word}{"s" * (length != 1)}'
+    return f'{length:,} {WORDS[unit][length != 1]}'
 
 
 def name_of(budget: Union[int, float, str]) -> str:

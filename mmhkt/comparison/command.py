@@ -22,6 +22,7 @@ from mmhkt.comparison.run_configs import new_configs, write_configs
 from mmhkt.comparison.summary import summarise
 from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError
+from mmhkt.utils.signals import answered
 
 
 def terminate(number, _):
@@ -58,25 +59,24 @@ def work(plan, args, console) -> int:
     gpu = args.gpus[0] if args.gpus else None
     environment = environment_of_run(args.jobs, gpu)
     launcher = None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, terminate)
     try:
-        if plan.equal_cost:
-            measure_first(plan, args, console, environment)
-        rungs = rungs_of(plan, kept_costs(plan))
-        for rung in rungs:
-            write_configs(rung)
-        with display(rungs, console) as (tell, watch):
-            tell(f'judged by {plan.judged_by}')
-            launcher = launcher_of(plan, args, args.jobs)
-            launcher.tell, launcher.watch = tell, watch
-            if plan.parent is not None:
-                launcher.launch([plan.parent])
-            if not launcher.failed:
-                launcher.launch([run for rung in rungs for run in rung.runs])
-        if any(map(any_finished, rungs)):
-            measure(plan, args, launcher, environment)
+        with answered(terminate):
+            if plan.equal_cost:
+                measure_first(plan, args, console, environment)
+            rungs = rungs_of(plan, kept_costs(plan))
+            for rung in rungs:
+                write_configs(rung)
+            with display(rungs, console) as (tell, watch):
+                tell(f'judged by {plan.judged_by}')
+                launcher = launcher_of(plan, args, args.jobs)
+                launcher.tell, launcher.watch = tell, watch
+                if plan.parent is not None:
+                    launcher.launch([plan.parent])
+                if not launcher.failed:
+                    launcher.launch(
+                        [run for rung in rungs for run in rung.runs])
+            if any(map(any_finished, rungs)):
+                measure(plan, args, launcher, environment)
     except KeyboardInterrupt:
         return interrupted(128 + signal.SIGINT)
     except SystemExit as end:  # by SIGTERM or SIGHUP

@@ -2,10 +2,10 @@
 from statistics import mean
 from typing import List, Optional, Sequence, Union
 
+from .budgets import WORDS
 from .entries import is_alone
 from .intervals import CONFIDENCE, ENOUGH_SEEDS
 
-UNITS = dict(epoch=('epoch', 'epochs'), iter=('iteration', 'iterations'))
 NOTHING = '–'
 # What they are called in the conclusion.
 VERDICTS = dict(
@@ -46,7 +46,7 @@ class View:
         self.methods = summary['methods']
         self.labels = {m['name']: m['label'] for m in self.methods}
         self.reference = self.labels.get(summary['reference'])
-        self.unit, self.units = UNITS.get(summary['unit'], ('step', 'steps'))
+        self.unit, self.units = WORDS.get(summary['unit'], ('step', 'steps'))
         scores = [m['last']['mean'] for m in self.methods if m['last']['n']]
         largest = max(map(abs, scores), default=0)
         self.digits = 2 if largest >= 10 else 3 if largest >= 1 else 4

@@ -232,6 +232,10 @@ class Dissection:
         number = call.main if index is None else index % len(call.shapes)
         return f'{name}[{number}]'
 
+    def names(self, path: str) -> List[str]:
+        """What the features are called that a module returned last."""
+        return self._by_name[path][-1].names
+
     def listed(self) -> Dict[str, Layout]:
         """Sites that are outputs of composite modules, in the order in which
         these end, with their layouts."""

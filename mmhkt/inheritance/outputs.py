@@ -43,22 +43,24 @@ def put(output: Any, feature: Tensor, index: Optional[int] = None) -> Any:
 def main(output: Any) -> int:
     """The number of the feature that is meant where none is said.
 
-    Of a tuple or list it is in the last item, the deepest stage in
-    OpenMMLab's convention; of what lies in that, or of a dict, the first
-    (class and distillation token; logits, hidden states).
+    What a dict or a named tuple calls ``logits``; else of a tuple or list in
+    the last item, the deepest stage in OpenMMLab's convention; of what lies
+    in that, or of a dict, the first (class and distillation token; hidden
+    states).
     """
+    called = names(output)
+    if 'logits' in called:
+        return called.index('logits')
     if not isinstance(output, (tuple, list)):
         return 0
-    if 'logits' in getattr(output, '_fields', ()):
-        return output._fields.index('logits')
     counts = [len(features(item)) for item in output]
     last = max((i for i, count in enumerate(counts) if count), default=0)
     return sum(counts[:last])
 
 
 def names(output: Any) -> List[str]:
-    """What each of the features is called where dicts name them, by its keys
-    and numbers with dots between; else by its number."""
+    """What each of the features is called where dicts and named tuples name
+    them, by its keys and numbers with dots between; else by its number."""
     found: List[Tuple[str, ...]] = []
     _walk(output, (), found)
     return ['.'.join(path) or '0' for path in found]
@@ -71,8 +73,9 @@ def _walk(node: Any, path: tuple, found: list) -> None:
         for key, item in node.items():
             _walk(item, (*path, str(key)), found)
     elif isinstance(node, (tuple, list)):
-        for i, item in enumerate(node):
-            _walk(item, (*path, str(i)), found)
+        keys = getattr(node, '_fields', range(len(node)))
+        for key, item in zip(keys, node):
+            _walk(item, (*path, str(key)), found)
 
 
 def given(args: tuple, kwargs: dict) -> List[Tensor]:

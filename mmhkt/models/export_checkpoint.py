@@ -20,7 +20,7 @@ from mmhkt.utils.timing import medians
 from . import onnx
 from .build import build_network
 from .export import export_child, plain_config
-from .image_format import image_channels
+from .image_format import random_images
 from .parent import Parent
 
 
@@ -61,9 +61,8 @@ def as_onnx(args: Namespace, cfg: Config, network, dataset_meta: dict) -> str:
     """Write ONNX, check it, and show what the child costs."""
     onnx.check_installed()
     images = (
-        samples(cfg, network) if args.shape is None else torch.randn(
-            4,
-            image_channels(network) or 3, *args.shape))
+        samples(cfg, network)
+        if args.shape is None else random_images(network, 4, args.shape))
     path = onnx.export_onnx(
         network,
         Path(args.out),

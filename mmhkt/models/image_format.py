@@ -2,7 +2,7 @@
 """What the images are that reach a network: channels, order, normalisation."""
 import re
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from mmengine.config import Config
@@ -71,6 +71,21 @@ def image_channels(network: nn.Module) -> Optional[int]:
         if isinstance(module, nn.Conv2d):
             return module.in_channels
     return None
+
+
+def random_images(network: nn.Module, count: int,
+                  size: Sequence[int]) -> Tensor:
+    """Images of noise that a network takes, where there is no data set.
+
+    Args:
+        network (nn.Module): The network; one without filters gets colours.
+        count (int): How many.
+        size (Sequence[int]): Height and width.
+
+    Returns:
+        Tensor: (count, C, H, W).
+    """
+    return torch.randn(count, image_channels(network) or 3, *size)
 
 
 def normalisation_of(preprocessor: nn.Module) -> Normalisation:

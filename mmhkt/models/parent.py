@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import copy
 import hashlib
 from typing import Annotated, Any, Literal, Optional, Sequence, Tuple, Union
 
@@ -208,6 +209,25 @@ class Parent(nn.Module):
                   and is_zoo_name(cfg['config'])):
             raise SettingError(NO_CHECKPOINT)
         return cfg
+
+    def again(self) -> 'Parent':
+        """The same network for another child: what is read of it, and how
+        images reach it, is apart.
+
+        Raises:
+            ValueError: If its weights have been folded or rounded for what
+                the first child reads.
+        """
+        if not hasattr(self, 'extraction'):
+            return self
+        if self.folds or self.precision.compute is not None:
+            raise ValueError(
+                'The weights of this parent have been changed for another '
+                'child (by fold_norms or dtype); make a second Parent for '
+                'this one.')
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        return other
 
     def connect(self, child: nn.Module, images: ImageFormat) -> None:
         """Learn what images the child is given.

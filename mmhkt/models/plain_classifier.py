@@ -1,4 +1,5 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Callable, Optional, Union
 
@@ -82,8 +83,11 @@ class PlainClassifier(TimmClassifier):
                 data_samples: Optional[list] = None,
                 mode: str = 'tensor') -> Any:
         """As of any classifier; networks that return more than their logits
-        (those of HuggingFace) name them."""
+        name them, as an attribute (those of HuggingFace, named tuples) or in
+        a dict."""
         logits = self.model(inputs)
+        if isinstance(logits, Mapping):
+            logits = logits.get('logits', logits)
         logits = getattr(logits, 'logits', logits)
         if mode == 'loss':
             return self._get_loss(logits, data_samples)

@@ -4,7 +4,6 @@ import tempfile
 from argparse import Namespace
 from typing import List, Optional, Sequence
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from mmhkt.inheritance import QUARTERS
 from mmhkt.models import Inheritance
-from mmhkt.models.image_format import image_channels
+from mmhkt.models.image_format import random_images
 from mmhkt.models.pairing import pairing
 from mmhkt.utils.config import (ConfigError, build_runner, load_config,
                                 set_dataloader_defaults)
@@ -98,11 +97,7 @@ def join(cfg: Config,
         runner = build_runner(cfg)
         check_ours(runner)
         if shape is not None:
-            image = torch.randn(
-                1,
-                image_channels(runner.model) or 3,
-                *shape,
-                device=get_device())
+            image = random_images(runner.model, 1, shape).to(get_device())
             return runner.inherit(runner.model, image, methods)
         try:
             runner.train_loop  # reads the training set

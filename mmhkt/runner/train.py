@@ -1,7 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import os
 import shutil
-import signal
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
@@ -12,6 +11,7 @@ from mmhkt.hooks.examples_hook import UNFINISHED
 from mmhkt.utils import lock
 from mmhkt.utils.config import ConfigError, build_runner
 from mmhkt.utils.files import remove_partial
+from mmhkt.utils.signals import answered
 from .preflight import preflight
 from .resumable import checkpoints
 
@@ -64,20 +64,12 @@ def _told(cfg: Config) -> Iterator:
     def interrupt(*_) -> None:
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt)
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        # As nohup leaves it.
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
     try:
-        yield
+        with answered(interrupt):
+            yield
     except KeyboardInterrupt:
         there = checkpoints(cfg.work_dir, cfg)
         raise SystemExit('mmhkt: interrupted; ' + (
             'with --resume the same command goes on from the last '
             f'checkpoint in {there[0].parent}'
             if there else 'no checkpoint was written yet')) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

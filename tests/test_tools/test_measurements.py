@@ -107,6 +107,16 @@ def test_benchmark_without_a_parent(tmp_path):
     assert 'Traceback' not in done.stderr
 
 
+def test_benchmark_of_a_config_that_is_none_of_ours():
+    done = tool(
+        'benchmark.py',
+        'mmpretrain::resnet/resnet18_8xb16_cifar10.py',
+        check=False)
+    assert done.returncode == 1
+    assert 'is none of ours: add runner_type' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('network, file, accuracy', [
     ('resnet20', 'HKT-RestNet20.pth', 92.40),

@@ -1,0 +1,28 @@
+# Copyright (c) mmhkt authors. All rights reserved.
+import signal
+from contextlib import contextmanager
+from typing import Callable, Iterator
+
+# What ends a process from outside: a cluster, a closed terminal.
+ENDING = signal.SIGTERM, signal.SIGHUP
+
+
+@contextmanager
+def answered(answer: Callable) -> Iterator:
+    """Within this, do something when the process is told to end.
+
+    A signal that is ignored, as nohup leaves SIGHUP, stays so.
+
+    Args:
+        answer (Callable): Gets the number of the signal and the frame that
+            runs; what it raises is raised there.
+    """
+    before = {
+        number: signal.signal(number, answer)
+        for number in ENDING if signal.getsignal(number) != signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
