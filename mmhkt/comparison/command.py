@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mmhkt.comparison import write_report
 from mmhkt.comparison.costs import (CostsError, costs_of, kept_costs,
-                                    measure_costs)
+                                    known_costs, measure_costs)
 from mmhkt.comparison.display import display, results_of, table_of
 from mmhkt.comparison.ladder import rungs_of
 from mmhkt.comparison.ladder_report import write_ladder
@@ -137,8 +137,8 @@ def any_finished(plan) -> bool:
 
 def report(plan, console) -> bool:
     """Write all that is known so far, if anything is."""
-    costs = kept_costs(plan)
-    rungs = [r for r in rungs_of(plan, costs) if any_finished(r)]
+    costs = known_costs(plan)
+    rungs = [r for r in rungs_of(plan, kept_costs(plan)) if any_finished(r)]
     if not rungs:
         print(
             'mmhkt: no run is finished yet, so there is nothing to report',

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 import numpy as np
 from mmengine.config import Config
@@ -36,10 +36,9 @@ class CostsError(RuntimeError):
 
 def kept_costs(plan: Plan) -> Optional[dict]:
     """What was measured of a plan's methods with just these settings; None
-    if that was not measured yet."""
-    kept = _kept(plan)
-    missing = [e for e in plan.entries if e.name not in kept['medians']]
-    return None if missing or not kept['medians'] else kept
+    if that was not measured yet of all of them."""
+    kept = known_costs(plan)
+    return None if _missing(plan, kept) or not kept['medians'] else kept
 
 
 def cost_fields(medians: Dict[str, float] = {},
@@ -65,8 +64,8 @@ def measure_costs(plan: Plan, environment: dict) -> None:
     Raises:
         CostsError: If that is not possible; says why.
     """
-    kept = _kept(plan)
-    missing = [e for e in plan.entries if e.name not in kept['medians']]
+    kept = known_costs(plan)
+    missing = _missing(plan, kept)
     if not missing:
         return
     base = next((e for e in plan.entries if e.name == plan.reference),
@@ -113,11 +112,14 @@ def length_for(costs: dict, name: str, seconds: float) -> float:
     return float(np.interp(seconds, totals, lengths))
 
 
-def costs_of(costs: Optional[dict], plan: Plan) -> Optional[dict]:
+def costs_of(costs: dict, plan: Plan) -> dict:
     """What was measured, over trainings as long as those of a plan, and also
-    of its rows of equal cost."""
-    if costs is None:
-        return None
+    of its rows of equal cost.
+
+    Args:
+        costs (dict): See :func:`known_costs`.
+        plan (Plan): Of one length of training.
+    """
     medians = {}
     for entry in plan.entries:
         name = entry.name.removesuffix(EQUAL)
@@ -128,9 +130,9 @@ def costs_of(costs: Optional[dict], plan: Plan) -> Optional[dict]:
     return {**costs, 'medians': medians}
 
 
-def _kept(plan: Plan) -> dict:
-    """What was measured with a plan's settings, but for methods that have
-    changed."""
+def known_costs(plan: Plan) -> dict:
+    """What was measured with a plan's settings, of some of its methods or of
+    all, but for methods that have changed."""
     kept = read_json(_file(plan), cost_fields) or {}
     if kept.get('settings') != _settings(plan.entries[0]):
         return dict(medians={}, totals={}, methods={})
@@ -147,6 +149,10 @@ def _kept(plan: Plan) -> dict:
             for key in ('medians', 'totals', 'methods')
         }
     }
+
+
+def _missing(plan: Plan, kept: dict) -> List[Entry]:
+    return [e for e in plan.entries if e.name not in kept['medians']]
 
 
 def _file(plan: Plan) -> Path:

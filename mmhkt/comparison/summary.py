@@ -27,8 +27,8 @@ def summarise(plan: Plan, command: str, costs: Optional[dict]) -> dict:
     Args:
         plan (Plan): What was to be run.
         command (str): How to run it again.
-        costs (dict, optional): See
-            :func:`mmhkt.comparison.costs.kept_costs`.
+        costs (dict, optional): What is known of them, see
+            :func:`mmhkt.comparison.costs.costs_of`.
 
     Where runs are not comparable it has no reference, and ``refused`` says
     why.

@@ -10,7 +10,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmhkt.comparison import costs
-from mmhkt.comparison.costs import CostsError, kept_costs, measure_costs
+from mmhkt.comparison.costs import (CostsError, kept_costs, known_costs,
+                                    measure_costs)
 from mmhkt.comparison.display import display, table_of
 from mmhkt.comparison.entries import Entry
 from mmhkt.comparison.plan import Plan
@@ -232,6 +233,8 @@ def test_costs_are_measured_once(plan, monkeypatch):
     assert kept_costs(replace(plan, reference='hkt+kd')) == kept_costs(plan)
     plan.entries[1].cfg.method[1].tau = 2
     assert kept_costs(plan) is None
+    # A table goes with what is known.
+    assert known_costs(plan)['medians'] == {'alone': 5}
     assert kept_costs(replace(plan, entries=plan.entries[:1]))
     measure_costs(plan, {})
     assert calls[2] == ['alone', 'hkt+kd']
