@@ -2,19 +2,16 @@
 """The same training, longer or shorter."""
 import math
 import re
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Sequence, Tuple, Union
 
 from mmengine.config import Config
 
-from mmhkt.utils import type_name
 from mmhkt.utils.config import ConfigError
+from .schedulers import scale, scaled_schedulers
 
-# Of a parameter scheduler, in the steps that it counts.
-STEPS = ('begin', 'end', 'T_max', 'T_0', 'total_steps', 'total_iters',
-         'step_size', 'milestones', 'periods')
-# From here on mmengine means "never".
-NEVER = 10**8
-WARM_UP = re.compile(r'(Linear|Constant)(LR|Momentum|ParamScheduler)$')
+# Of a hook, what counts steps; how often it does something is no matter of
+# the length.
+STEPS = re.compile(r'\w+_(epoch|iter)s?')
 UNITS = dict(epoch='epoch', epochs='epoch', iter='iter', iters='iter')
 # One and several of them, in words.
 WORDS = dict(epoch=('epoch', 'epochs'), iter=('iteration', 'iterations'))
@@ -85,9 +82,10 @@ def name_of(budget: Union[int, float, str]) -> str:
 
 def scaled(cfg: Config, length: int) -> Config:
     """A config that trains for another length, with everything in it that
-    counts steps: schedules of parameters and of methods, validations and
-    checkpoints. Warm-up is a part of a schedule and is scaled too; one that
-    has no two steps left in which to rise is left out.
+    counts steps: schedules of parameters and of methods, validations,
+    checkpoints and the steps at which hooks begin, act or end. Warm-up is a
+    part of a schedule and is scaled too; one that has no two steps left in
+    which to rise is left out.
 
     Args:
         cfg (Config): Is not changed.
@@ -102,18 +100,21 @@ def scaled(cfg: Config, length: int) -> Config:
     loop[f'max_{unit}s'] = length
     for key in ('val_interval', 'val_begin'):
         if key in loop:
-            loop[key] = _scale(loop[key], factor)
+            loop[key] = scale(loop[key], factor)
     if loop.get('dynamic_intervals'):
         loop.dynamic_intervals = [[
-            _scale(begin, factor, 0),
-            _scale(interval, factor)
+            scale(begin, factor, 0),
+            scale(interval, factor)
         ] for begin, interval in loop.dynamic_intervals]
     if cfg.get('param_scheduler') is not None:
-        cfg.param_scheduler = _scale_schedulers(cfg.param_scheduler, factor)
+        cfg.param_scheduler = scaled_schedulers(cfg.param_scheduler, factor,
+                                                before, unit)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     for key in ('interval', 'save_begin') if checkpoint else ():
         if checkpoint.get(key, -1) > 0:
-            checkpoint[key] = _scale(checkpoint[key], factor)
+            checkpoint[key] = scale(checkpoint[key], factor)
+    if cfg.get('custom_hooks'):
+        cfg.custom_hooks = _scale_hook(cfg.custom_hooks, factor)
     methods = cfg.get('method') or ()
     for method in [methods] if isinstance(methods, dict) else methods:
         if method.get('schedule'):
@@ -134,44 +135,14 @@ def scaled_schedule(schedule: Sequence[dict], factor: float) -> List[dict]:
     ]
 
 
-def _scale_schedulers(node: Any, factor: float) -> Any:
+def _scale_hook(node: Any, factor: float) -> Any:
     if isinstance(node, (list, tuple)):
-        found = [_scale_schedulers(one, factor) for one in node]
-        return [one for one in found if one is not None]
-    if 'type' in node:
-        return _scale_scheduler(node, factor)
-    # For each of several optimisers.
-    return {key: _scale_schedulers(one, factor) for key, one in node.items()}
-
-
-def _scale_scheduler(scheduler: dict, factor: float) -> Optional[dict]:
-    begin, end = scheduler.get('begin', 0), scheduler.get('end')
-    # A schedule that ends with its period does so however it is rounded.
-    whole = [] if end is None else [
-        key for key in ('T_max', 'total_iters')
-        if scheduler.get(key) == end - begin
-    ]
-    for key in STEPS:
-        value = scheduler.get(key)
-        if isinstance(value, (list, tuple)):
-            scheduler[key] = [_scale(step, factor) for step in value]
-        elif value is not None:
-            least = int(key not in ('begin', 'end'))
-            scheduler[key] = _scale(value, factor, least)
-    begin, end = scheduler.get('begin', 0), scheduler.get('end')
-    if end is None:
-        return scheduler
-    # mmengine's have a first and a last step: in a single one they would go
-    # to where they start, and stay there.
-    least = 1 if scheduler.get('convert_to_iter_based') else 2
-    if end - begin < least and WARM_UP.search(type_name(scheduler)):
-        return None
-    scheduler['end'] = max(end, begin + 1)
-    scheduler.update(dict.fromkeys(whole, scheduler['end'] - begin))
-    return scheduler
-
-
-def _scale(steps: int, factor: float, least: int = 1) -> int:
-    if steps >= NEVER:
-        return steps
-    return max(least, round(steps * factor))
+        return [_scale_hook(one, factor) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key:
+        scale(value, factor, 0) if STEPS.fullmatch(str(key))
+        and type(value) is int and value > 0 else _scale_hook(value, factor)
+        for key, value in node.items()
+    }

@@ -1,11 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import math
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
 from mmhkt.comparison.budgets import (in_words, length_of, name_of, scaled,
-                                         steps_of)
+                                      steps_of)
 from mmhkt.utils.config import ConfigError, load_config, plain
 
 EPOCHS = dict(
@@ -146,7 +148,94 @@ def test_a_warm_up_ends_at_any_budget(epochs):
 
 def test_a_warm_up_by_iteration_has_steps_in_an_epoch():
     warm_up = dict(
-        type='LinearLR', end=5, by_epoch=True, convert_to_iter_based=True)
-    cfg = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=warm_up))
-    assert scaled(cfg, 20).param_scheduler.end == 1
-    assert scaled(cfg, 5).param_scheduler is None
+        type='LinearLR', end=1, by_epoch=True, convert_to_iter_based=True)
+    cfg = Config(dict(train_cfg=dict(max_epochs=20), param_scheduler=warm_up))
+    for epochs, end in (40, 2), (10, 0.5), (30, 1.5):
+        found = scaled(cfg, epochs).param_scheduler
+        assert found.end == end
+        parameter = torch.nn.Parameter(torch.zeros(1))
+        built = PARAM_SCHEDULERS.get('LinearLR').build_iter_from_epoch(
+            torch.optim.SGD([parameter], 0.8), end=end, epoch_length=100)
+        assert built.end == 100 * end
+
+
+@pytest.mark.parametrize('before, after', [(100, 50), (100, 10), (100, 400),
+                                           (12, 6), (12, 3), (12, 2), (9, 5)])
+@pytest.mark.parametrize(
+    'make', [
+        lambda n: dict(type='MultiStepLR', milestones=[2 * n // 3, n - 1]),
+        lambda n: dict(
+            type='MultiStepLR', begin=1, milestones=[n // 2, n - 2], end=n),
+        lambda n: dict(type='ExponentialLR', gamma=0.01**(1 / n)),
+        lambda n: dict(type='StepLR', step_size=1, gamma=0.01**(1 / n)),
+        lambda n: dict(type='StepLR', step_size=n // 3),
+        lambda n: dict(type='StepLR', step_size=n - 1),
+        lambda n: dict(type='CosineAnnealingLR', T_max=n - 1, begin=1),
+        lambda n: dict(type='OneCycleLR', eta_max=0.8, total_steps=n),
+        lambda n: dict(type='PolyLR', end=n),
+    ],
+    ids=lambda make: str(make(9)))
+def test_the_same_curve_in_another_time(make, before, after):
+    """At no step is the rate one that was not there a step sooner or later;
+    decays come as often as before."""
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=before), param_scheduler=[make(before)]))
+    found = plain(scaled(cfg, after).param_scheduler)
+    was = rates(_ended([make(before)], before), before)
+    now = rates(_ended(found, after), after)
+    factor = after / before
+    reach = max(1, 1 / factor)  # a step of the longer one
+    for step, rate in enumerate(now):
+        then = step / factor
+        around = was[max(0, int(then - reach)):math.ceil(then + reach) + 1]
+        if then <= before - 1:  # where the shorter one goes no further
+            assert min(around) <= rate * (1 + 1e-6), (step, now, was)
+        assert max(around) >= rate * (1 - 1e-6), (step, now, was)
+    if len(set(was)) < after:
+        assert len(set(now)) >= len(set(was))
+
+
+def test_several_cycles_end_with_the_last():
+    for before, after in (9, 5), (18, 10), (9, 4), (9, 12):
+        cycles = dict(
+            type='CosineRestartLR',
+            periods=[before // 3] * 3,
+            restart_weights=[1] * 3,
+            eta_min=0)
+        cfg = Config(
+            dict(train_cfg=dict(max_epochs=before), param_scheduler=cycles))
+        found = scaled(cfg, after).param_scheduler
+        assert sum(found.periods) == after
+        assert max(found.periods) - min(found.periods) <= 1
+
+
+def test_what_hooks_do_at_some_step():
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=300),
+            custom_hooks=[
+                dict(type='EMAHook', begin_epoch=100, interval=1),
+                dict(
+                    type='SwitchRecipeHook',
+                    schedule=[dict(action_epoch=290, pipeline=[dict(x=1)])])
+            ]))
+    ema, switch = scaled(cfg, 150).custom_hooks
+    assert (ema.begin_epoch, ema.interval) == (50, 1)
+    assert switch.schedule[0].action_epoch == 145
+    assert plain(switch.schedule[0].pipeline) == [dict(x=1)]
+
+
+def test_a_scheduler_of_which_nothing_is_known():
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=4),
+            param_scheduler=[dict(type='mine.SawtoothLR', teeth=4)]))
+    assert scaled(cfg, 4) is cfg
+    with pytest.raises(ConfigError, match='"SawtoothLR" goes in a training'):
+        scaled(cfg, 2)
+
+
+def _ended(schedulers, length):
+    """With the end that mmengine gives them."""
+    return [{'end': length, **one} for one in schedulers]
