@@ -62,7 +62,12 @@ def work(plan, args, console) -> int:
     try:
         with answered(terminate):
             if plan.equal_cost:
-                measure_first(plan, args, console, environment)
+                try:
+                    measure_first(plan, args, console, environment)
+                except CostsError as error:
+                    raise ConfigError(
+                        'nothing was trained: equal_cost needs to know what '
+                        f'a step costs, but {error}') from None
             rungs = rungs_of(plan, kept_costs(plan))
             for rung in rungs:
                 write_configs(rung)
@@ -138,7 +143,7 @@ def any_finished(plan) -> bool:
 def report(plan, console) -> bool:
     """Write all that is known so far, if anything is."""
     costs = known_costs(plan)
-    rungs = [r for r in rungs_of(plan, kept_costs(plan)) if any_finished(r)]
+    rungs = [r for r in rungs_of(plan, costs) if any_finished(r)]
     if not rungs:
         print(
             'mmhkt: no run is finished yet, so there is nothing to report',

@@ -25,6 +25,10 @@ COMPARED = dict(
     train_dataloader='images',
     val_dataloader='validations',
     val_evaluator='validations')
+# What each config may have of its own, though then a difference is not of the
+# method alone.
+RECIPE = ('train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks',
+          'auto_scale_lr')
 # What else lies beside the folders of methods, whatever the case.
 TAKEN = re.compile(rf'{PARENT}(\.py)?|comparison\..*|costs\..*', re.IGNORECASE)
 
@@ -129,23 +133,39 @@ def check_comparable(entries: Sequence[Entry]) -> None:
     first = entries[0]
     for entry in entries[1:]:
         for name, what in COMPARED.items():
-            one, other = (
-                flat(plain(e.cfg.get(name)), f'{name}.')
-                for e in (first, entry))
-            wrong = sorted(
-                key for key in {
-                    **one,
-                    **other
-                } if one.get(key, '') != other.get(key, '')
-                and key.split('.')[1:2] not in (
-                    [k]
-                    for k in HARMLESS) and key != 'val_dataloader.batch_size')
+            wrong = [
+                key for key in _different(first, entry, name)
+                if key.split('.')[1:2] not in ([k] for k in HARMLESS)
+                and key != 'val_dataloader.batch_size'
+            ]
             if wrong:
                 raise ConfigError(
                     f'{first.name} and {entry.name} have different {what}: '
                     f'{", ".join(wrong[:6])}{", ..." * (len(wrong) > 6)}. A '
                     'comparison is of methods, for one child on the same '
                     'batches, scored alike')
+
+
+def other_recipes(entries: Sequence[Entry]) -> Dict[str, List[str]]:
+    """Label -> in what an entry is trained otherwise than the first one."""
+    found = {
+        entry.label: [
+            key for name in RECIPE
+            for key in _different(entries[0], entry, name)
+        ]
+        for entry in entries[1:]
+    }
+    return {label: keys for label, keys in found.items() if keys}
+
+
+def _different(one: Entry, other: Entry, name: str) -> List[str]:
+    """The paths in a part of two configs at which they differ."""
+    ones, others = (
+        flat(plain(e.cfg.get(name)), f'{name}.') for e in (one, other))
+    return sorted(key for key in {
+        **ones,
+        **others
+    } if ones.get(key, '') != others.get(key, ''))
 
 
 def _named(methods) -> Dict[str, Tuple[str, Any]]:

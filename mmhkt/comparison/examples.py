@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
 import cv2
+from typing_extensions import NotRequired, TypedDict
 
-from mmhkt.utils.files import read_json
+from mmhkt.utils.files import Damaged, read_json
 from .plan import Plan, Run
 
 # Where :class:`mmhkt.hooks.ExamplesHook` puts them, within a run's folder.
@@ -24,11 +25,34 @@ def read_examples(folder: Path) -> Optional[dict]:
     Args:
         folder (Path): The run's.
     """
-    return read_json(Path(folder, FOLDER, INDEX), example_fields)
+    path = Path(folder, FOLDER, INDEX)
+    examples = read_json(path, example_fields)
+    for sample in examples['samples'] if examples else ():
+        for drawn in sample.values():
+            for name in drawn['files'] if isinstance(drawn, dict) else ():
+                if Path(name).name != name:
+                    raise Damaged(f'"{path}" is damaged: "{name}" is no file '
+                                  'beside it.')
+    return examples
+
+
+class Drawn(TypedDict):
+    """The pictures of one sample, beside the index."""
+    caption: str
+    files: List[str]
+
+
+class Sample(TypedDict):
+    """What is drawn of one sample."""
+    name: str
+    image: NotRequired[Optional[Drawn]]
+    truth: NotRequired[Optional[Drawn]]
+    parent: NotRequired[Optional[Drawn]]
+    child: NotRequired[Optional[Drawn]]
 
 
 def example_fields(classes: Sequence[Tuple[str, list]],
-                   samples: Sequence[dict], note: Optional[str]) -> None:
+                   samples: Sequence[Sample], note: Optional[str]) -> None:
     """What :class:`mmhkt.hooks.ExamplesHook` writes down."""
 
 

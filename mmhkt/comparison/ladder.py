@@ -9,6 +9,9 @@ from .costs import EQUAL, length_for, seconds_of
 from .entries import Entry
 from .plan import Plan
 
+# By how much of the reference's time a row of equal cost may miss it.
+SLACK = 0.1
+
 
 def rungs_of(plan: Plan, costs: Optional[dict]) -> List[Plan]:
     """A comparison for each budget, each with a folder and a report of its
@@ -55,9 +58,12 @@ def _with_equal_cost(plan: Plan, costs: Optional[dict]) -> Plan:
     entries = []
     for entry in plan.entries:
         entries.append(entry)
+        if entry.name == plan.reference or entry.name not in costs['totals']:
+            continue
         length, _ = length_of(entry.cfg)
         shorter = max(1, round(length_for(costs, entry.name, seconds)))
-        if entry.name != plan.reference and shorter < length:
+        missed = seconds_of(costs, entry.name, shorter) / seconds - 1
+        if shorter < length and abs(missed) <= SLACK:
             entries.append(
                 Entry(f'{entry.name}{EQUAL}', f'{entry.label}, equal cost',
                       scaled(entry.cfg, shorter)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmhkt.utils.files import write_text
 from .budgets import in_words, length_of
-from .ladder import EQUAL
+from .ladder import EQUAL, SLACK
 from .plan import Plan
 from .plots import draw_ladder
 from .report import environment_of_pages, markdown_table, markdown_text
@@ -57,7 +57,7 @@ def ladder_of(title: str, summaries: Sequence[dict], folders: List[str],
     done = [add_statistics(summary) for summary in summaries]
     order = np.argsort(lengths, kind='stable')
     done = [done[i] for i in order]
-    views = [View(summary) for summary in done]
+    views = [View(summary, part='column') for summary in done]
     names = list(
         dict.fromkeys(m['name'] for summary in done
                       for m in summary['methods']))
@@ -180,7 +180,8 @@ def _notes(views: List[View], rows: List[dict]) -> List[str]:
     if any(row['name'].endswith(EQUAL) for row in rows):
         notes.append(
             'Of equal cost: trained for as many steps as take the time of '
-            "the reference's, by the median time of a step.")
+            "the reference's, by the median time of a step. Where whole "
+            f'epochs miss it by more than {SLACK:.0%}, there is no such row.')
     return notes
 
 

@@ -14,6 +14,7 @@ from mmengine.device import get_device
 
 from mmhkt.utils import lock
 from mmhkt.utils.files import write_text
+from mmhkt.utils.signals import unheard
 from .plan import Run
 from .records import FAILURE, is_finished
 
@@ -75,7 +76,8 @@ class Launcher:
                 time.sleep(TICK)
                 self._reap(by_name, waiting)
         finally:
-            self._stop()
+            with unheard():
+                self._stop()
         self.watch()
 
     def _reap(self, by_name: Dict[str, Run], waiting: deque) -> None:

@@ -86,6 +86,7 @@ class Plan:
     budgets: Sequence = ()  # lengths of training, see budgets.py
     equal_cost: bool = False  # rows that take the reference's time
     budget: str = ''  # which one of the budgets this is
+    left_out: Sequence[str] = ()  # methods that are not run this time
 
     def within(self, path: Path) -> str:
         """A path as seen from the comparison's folder; what several budgets
@@ -160,6 +161,7 @@ def make_plan(paths: Sequence[str],
             entries = entries_of_configs(paths, cfgs)
             check_comparable(entries)
         reference = _reference(settings['reference'], entries)
+        everything = entries
         entries = _restrict(entries, methods, reference)
         seeds = _seeds(settings['seeds'] if seeds is None else seeds)
         examples = settings['examples']
@@ -191,7 +193,8 @@ def make_plan(paths: Sequence[str],
         margin=settings['margin'],
         score_parent=settings['score_parent'],
         budgets=_budgets(settings['budgets'], entries),
-        equal_cost=settings['equal_cost'])
+        equal_cost=settings['equal_cost'],
+        left_out=[e.label for e in everything if e not in entries])
 
 
 Methods = Union[Annotated[Many, MinLen(1)], Annotated[dict, MinLen(1)],

@@ -85,9 +85,10 @@ def verdict(difference: dict, higher_is_better: bool) -> Optional[str]:
         str | None: ``'equivalent'`` where it was shown to be within the
         margin, else ``'better'`` or ``'worse'`` where it was shown not to be
         zero, else ``'unclear'``; None for fewer than
-        :data:`~mmhkt.comparison.intervals.ENOUGH_SEEDS` seeds.
+        :data:`~mmhkt.comparison.intervals.ENOUGH_SEEDS` seeds, and where
+        nothing could be tested, because all seeds differ by the same.
     """
-    if difference['n'] < ENOUGH_SEEDS:
+    if difference['n'] < ENOUGH_SEEDS or difference['adjusted'] is None:
         return None
     level = 1 - CONFIDENCE
     if _below(difference['adjusted_equivalent'], level):

@@ -8,7 +8,8 @@ from typing import Any, Dict, List, Optional, Union
 from mmhkt.utils import nearest, type_name
 from mmhkt.utils.config import ConfigError, plain
 from mmhkt.utils.garbage import uncollected
-from .entries import is_alone
+from .costs import EQUAL
+from .entries import is_alone, other_recipes
 from .examples import collect_examples
 from .fairness import ComparisonError, check_fair, check_one_parent
 from .metrics import higher_is_better
@@ -73,6 +74,10 @@ def summarise(plan: Plan, command: str, costs: Optional[dict]) -> dict:
         reference=None if refused else plan.reference,
         refused=refused,
         without_images=without_images,
+        # Rows of equal cost are shorter on purpose.
+        recipes=other_recipes(
+            [e for e in plan.entries if not e.name.endswith(EQUAL)]),
+        left_out=list(plan.left_out),
         margin=plan.margin,
         equal_cost=plan.equal_cost,
         environment=_environment(known),
@@ -152,7 +157,8 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
 
 def _seconds(record: dict) -> Optional[float]:
     """What its steps took, but for validations and pauses."""
-    step = record.get('step')
+    # The median of an older version says little of steps of several kinds.
+    step = record.get('mean_step', record.get('step'))
     return None if step is None else step * record['iter']
 
 

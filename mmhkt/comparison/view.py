@@ -28,7 +28,7 @@ def time_taken(summaries: Sequence[dict]) -> List[str]:
     time = (f'{minutes / 60:.1f} hours' if minutes >= 90 else
             f'{minutes:.0f} minute{"s" * (minutes >= 1.5)}')
     return [
-        f'By their median step {len(seconds)} finished '
+        f'By the time of their steps {len(seconds)} finished '
         f'run{"s" * (len(seconds) > 1)} took {time} one after another, '
         "without validations and the parent's own training."
     ]
@@ -39,10 +39,13 @@ class View:
 
     Args:
         summary (dict): A comparison with its statistics.
+        part (str): What p-values are adjusted within. Defaults to
+            ``'table'``.
     """
 
-    def __init__(self, summary: dict):
+    def __init__(self, summary: dict, part: str = 'table'):
         self.summary = summary
+        self.part = part
         self.methods = summary['methods']
         self.labels = {m['name']: m['label'] for m in self.methods}
         self.reference = self.labels.get(summary['reference'])
@@ -108,6 +111,12 @@ class View:
                         self._groups(what, check[what])
                         for what in ('initial_weights', 'batches')
                         if len(check[what]) > 1) + '.')
+        for label, keys in self.summary.get('recipes', {}).items():
+            more = ', ...' * (len(keys) > 6)
+            warnings.append(
+                f'{label} was trained by another recipe than '
+                f'{self.methods[0]["label"]}: {", ".join(keys[:6])}{more}. '
+                'What lies between them is not of the method alone.')
         if len(self.lengths) > 1 and not self.summary.get('equal_cost'):
             warnings.append(
                 'The runs are not of the same length: they end after '
@@ -308,8 +317,14 @@ class View:
                 f'p: {both} that the difference is zero, two-sided, '
                 f'adjusted for {_count(len(differences), "method")} by '
                 f'Holm. Better or worse (better: bold): p is below '
-                f'{1 - CONFIDENCE:.2f}, so that a table without any effect '
-                'has a single such claim in one case of twenty at most.')
+                f'{1 - CONFIDENCE:.2f}, so that a {self.part} without any '
+                'effect has a single such claim in one case of twenty at '
+                'most.')
+            if self.summary.get('left_out'):
+                note += (' For what was left out (' +
+                         ', '.join(self.summary['left_out']) +
+                         ') nothing is adjusted: whoever chooses methods by '
+                         'their results makes p too small.')
             margin = self.summary.get('margin')
             if margin is not None:
                 note += (f' Equivalent: within ±{margin:g} by two one-sided '

@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import time
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 import numpy as np
 import torch
@@ -183,7 +183,8 @@ class RecordHook(Hook):
             unit='iter' if _by_iter(runner.train_loop) else 'epoch',
             iter=done,
             max_iters=runner.max_iters,
-            step=_median_step(runner),
+            step=_step_time(runner, np.median),
+            mean_step=_step_time(runner, np.mean),
             peak_memory=self._seen['peak_memory'],
             parameters=_count(unwrapped(runner.model).parameters()),
             extra_parameters=_count(extra),
@@ -208,11 +209,11 @@ def _count(parameters) -> int:
     return sum(p.numel() for p in parameters)
 
 
-def _median_step(runner) -> Optional[float]:
+def _step_time(runner, average: Callable) -> Optional[float]:
     history = runner.message_hub.log_scalars.get('train/time')
     # The first steps are slower: memory is allocated, kernels are chosen.
     times = [] if history is None else history.data[0][10:]
-    return float(np.median(times)) if len(times) else None
+    return float(average(times)) if len(times) else None
 
 
 def peak_memory() -> int:

@@ -61,8 +61,9 @@ def replaced(path: Union[str, Path],
 def write_text(path: Union[str, Path],
                text: str,
                durable: bool = False) -> None:
-    """As :meth:`Path.write_text`, but whole or not at all."""
-    with replaced(path, durable=durable) as partial:
+    """As :meth:`Path.write_text`, but whole or not at all, also where several
+    processes write it."""
+    with replaced(path, unique=True, durable=durable) as partial:
         partial.write_text(text, encoding='utf-8')
 
 

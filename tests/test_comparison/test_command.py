@@ -46,7 +46,7 @@ def compare(tmp_path, monkeypatch):
     measured = command.measure_costs
 
     def measure(plan, environment):
-        seconds = dict(alone=0.1, hkt=0.2)
+        seconds = dict(alone=0.1, hkt=0.2, kd=0.1)
         monkeypatch.setattr(
             costs, '_benchmark', lambda cfg, _: dict(
                 medians=seconds,
@@ -121,6 +121,49 @@ def test_a_ladder(compare, tmp_path, capsys):
     assert compare("seeds=[0, 1, 2], budgets=[1, '40 epochs']") == 0
     assert trained(tmp_path)[18] == ['40_epochs/alone/seed_0', '40']
     assert len(trained(tmp_path)) == 24
+
+
+def test_a_report_of_what_is_known(compare, tmp_path):
+    """Rows of equal cost and costs stay where a method is added."""
+    comparison = 'seeds=[0, 1, 2], equal_cost=True'
+    assert compare(comparison) == 0
+    folder = tmp_path / 'work_dirs/my'
+    before = json.loads((folder / 'comparison.json').read_text())
+    assert compare(
+        comparison,
+        report_only=True,
+        cfg_options={'comparison.methods': ['mmhkt.HKT', 'mmhkt.KD']}) == 0
+    found = json.loads((folder / 'comparison.json').read_text())
+    assert [m['name'] for m in found['methods']
+            ] == ['alone', 'hkt', 'hkt-equal-cost', 'kd']
+    for old, new in zip(before['methods'], found['methods']):
+        assert old['cost'] == new['cost'] and old['last'] == new['last']
+    assert found['methods'][3]['cost']['step'] is None
+
+
+def test_costs_that_are_needed_first(compare, tmp_path, monkeypatch):
+    def fail(*_):
+        raise costs.CostsError('out of memory')
+
+    monkeypatch.setattr(command, 'measure_costs', fail)
+    with pytest.raises(
+            ConfigError,
+            match='nothing was trained: equal_cost .* out of memory'):
+        compare('seeds=[0], equal_cost=True')
+    assert not (tmp_path / 'trained').exists()
+    assert compare('seeds=[0]') == 0  # only the table goes without
+
+
+def test_methods_that_were_left_out_are_said(compare, tmp_path):
+    comparison = 'seeds=[0, 1, 2]'
+    options = {'comparison.methods': ['mmhkt.HKT', 'mmhkt.KD']}
+    assert compare(comparison, cfg_options=options) == 0
+    page = tmp_path / 'work_dirs/my/comparison.md'
+    assert 'left out' not in page.read_text()
+    assert compare(
+        comparison, cfg_options=options, report_only=True,
+        methods=['hkt']) == 0
+    assert 'For what was left out (KD) nothing is adjusted' in page.read_text()
 
 
 def test_one_budget_as_before(compare, tmp_path):

@@ -17,6 +17,7 @@ from mmhkt.comparison.report import render_markdown, write_report
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.comparison.statistics import add_statistics
 from mmhkt.utils.config import ConfigError
+from mmhkt.utils.files import Damaged
 
 DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
 HOSTILE = '<script>alert("1")</script>'
@@ -117,6 +118,24 @@ def test_beside_each_other(plan, tmp_path):
     assert cells[2]['files'] == ['b/seed_7/examples/01_parent.png']
     assert cells[3]['files'] == ['a/seed_7/examples/01_child.png']
     assert cells[3]['caption'] == 'child of y.png'
+
+
+@pytest.mark.parametrize('change, why', [
+    (dict(name=None), 'name'),
+    (dict(image=dict(caption='', files=['../../private.png'])),
+     'is no file beside it'),
+    (dict(image=dict(caption='', files=['/private.png'])),
+     'is no file beside it'),
+    (dict(image=dict(files=[])), 'must be a list of Sample'),
+])
+def test_an_index_of_other_things(plan, tmp_path, change, why):
+    draw(tmp_path / 'a/seed_7', ['x.png'])
+    path = tmp_path / 'a/seed_7/examples/examples.json'
+    index = json.loads(path.read_text())
+    index['samples'][0].update(change)
+    path.write_text(json.dumps(index))
+    with pytest.raises(Damaged, match=why):
+        collect_examples(plan)
 
 
 def test_others_are_not_taken_for_the_same(plan, tmp_path):

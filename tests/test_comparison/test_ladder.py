@@ -104,7 +104,6 @@ def test_rows_of_equal_cost(plan):
         'kd':
         0.05
     })
-    assert costs_of(None, long) is None
     single, = rungs_of(replace(plan, budgets=()), COSTS)
     assert lengths(single)['hkt-equal-cost'] == 6
     assert single.folder == plan.folder

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -205,6 +207,32 @@ def test_interrupted(runs, launcher):
     (runs[0].folder / 'hold').unlink()
     launcher().launch(runs)
     assert {state_of(run.folder) for run in runs} == {'finished'}
+
+
+def test_a_second_signal_leaves_nothing_behind(runs, launcher, monkeypatch):
+    """It does not keep what is being ended from being ended."""
+    monkeypatch.setattr(launch, 'PATIENCE', 1)
+    stubborn = Path(launch.TRAIN[1])
+    stubborn.write_text('import signal\nsignal.signal(signal.SIGTERM, '
+                        'signal.SIG_IGN)\n' + stubborn.read_text())
+    (runs[0].folder / 'hold').touch()
+    made = launcher()
+    pids = []
+
+    def watch():
+        process = made.active.get(runs[0].name)
+        if process and 'gpu' in process.log.read_text():
+            pids.append(process.popen.pid)
+            timer.start()
+            raise KeyboardInterrupt
+
+    made.watch = watch
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        made.launch(runs[:1])
+    assert not timer.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
 
 
 def test_lock_is_held_by_whatever_the_process_has_started(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from helpers import CONFIGS, REPO
 from mmengine.config import Config
 
+from mmhkt.comparison.entries import other_recipes
 from mmhkt.comparison.metrics import higher_is_better, metric_of
 from mmhkt.comparison.plan import (check_parents, comparison_fields, make_plan)
 from mmhkt.comparison.run_configs import write_configs
@@ -205,6 +206,26 @@ def test_plain_configs_are_the_child_alone(config, tmp_path):
             scored='different validations: val_evaluator.topk').items():
         with pytest.raises(ConfigError, match=message):
             make_plan([paths['mine'], paths[name]])
+
+
+def test_another_recipe_is_said(tmp_path):
+    """It is allowed, but then it is not the method alone that differs."""
+    plain_config = ("_base_ = '{}'\nrunner_type = None\nmethod = None\n"
+                    "parent = None\n{}")
+    paths = []
+    for name, more in dict(
+            mine='',
+            tuned='optim_wrapper = dict(optimizer=dict(lr=0.7))\n'
+            'custom_hooks = [dict(type="EMAHook")]').items():
+        paths.append(str(tmp_path / f'{name}.py'))
+        Path(paths[-1]).write_text(plain_config.format(DIGITS, more))
+    entries = make_plan(paths).entries
+    found = other_recipes(entries)
+    assert list(found) == ['tuned']
+    assert {'custom_hooks.0.type', 'optim_wrapper.optimizer.lr'} <= {
+        *found['tuned']
+    }
+    assert other_recipes(entries[:1]) == {}
 
 
 @pytest.mark.parametrize('more, message', [

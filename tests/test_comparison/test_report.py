@@ -267,8 +267,8 @@ def test_how_long_the_runs_have_trained():
         others = [dict(seconds=None), *[run] * number]
         return ' '.join(time_taken([dict(methods=[dict(runs=others)])]))
 
-    assert 'By their median step 1 finished run took 1 minute one' in said(
-        1, 20.)
+    assert ('By the time of their steps 1 finished run took 1 minute one'
+            in said(1, 20.))
     assert '2 finished runs took 60 minutes one' in said(2, 1800.)
     assert '3 finished runs took 1.5 hours one' in said(3, 1800.)
     assert said(0, 1.) == ''

@@ -69,7 +69,8 @@ def lasting(record):
     """What must not depend on interruptions."""
     return {
         key: value
-        for key, value in record.items() if key not in ('step', 'peak_memory')
+        for key, value in record.items()
+        if key not in ('step', 'mean_step', 'peak_memory')
     }
 
 
@@ -96,6 +97,7 @@ def test_what_is_recorded(whole):
                                       for p in runner.model.parameters())
     assert noted['extra_parameters'] == 2048
     assert noted['peak_memory'] > 2**20 and noted['step'] > 0
+    assert noted['mean_step'] > 0
     setup = noted['setup']
     assert setup['precision'] == 'float32' and setup['batch'] == 64
     assert setup['test_data'] == dict(

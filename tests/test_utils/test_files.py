@@ -19,7 +19,13 @@ def test_whole_or_not_at_all(tmp_path):
 
 
 def test_two_processes_write_partial_files_of_their_own(tmp_path, monkeypatch):
+    """Also of texts."""
     path = tmp_path / 'file'
+    other = tmp_path / f'file.{os.getpid() + 1}.partial'
+    other.touch()
+    write_text(path, 'mine')
+    assert other.exists()
+    other.unlink()
     with replaced(path, unique=True) as mine:
         monkeypatch.setattr(os, 'getpid', lambda: -1)
         with replaced(path, unique=True) as other:
