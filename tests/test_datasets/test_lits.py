@@ -12,8 +12,9 @@ import pytest
 
 from mmhkt.datasets import LiTSDataset, LoadSlices
 
-nibabel = pytest.importorskip('nibabel', reason='nibabel is not installed')
+pytest.importorskip('nibabel', reason='nibabel is not installed')
 
+import nibabel  # noqa: E402
 from lits_helpers import read_crop  # noqa: E402
 from lits_helpers import convert, pair, save, voxels
 
