@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from mmhkt.prepare import RECIPES
+from mmhkt.prepare import RECIPES, PrepareError
 from .arguments import Parser
 from .one_line import in_one_line
 
@@ -18,8 +18,9 @@ def parse_args(argv=None):
         '\n'.join(f'  {name:16} {recipe.text}'
                   for name, recipe in RECIPES.items()) +
         '\n  lits             LiTS as slices: `mmhkt prepare lits --help`'
-        '\n\nWhat is there already is not made again. Everything is checked '
-        'before it\nis used.')
+        '\n\nWhat is there already is looked at, not made again; weights that '
+        'are missing\nor damaged are. Everything is checked before it is used.'
+    )
     parser.add_argument(
         'name', choices=RECIPES, metavar='NAME', help='what to make')
     parser.add_argument(
@@ -43,9 +44,15 @@ def main(argv=None):
         return import_module('mmhkt.cli.prepare_lits').main(argv[1:])
     args = parse_args(argv)
     path = args.out / RECIPES[args.name].target
-    if path.exists():
+    recipe = import_module(f'mmhkt.prepare.{RECIPES[args.name].module}')
+    try:
+        there = recipe.is_there(path)
+    except PrepareError as error:
+        raise PrepareError('what is there already is not whole, or another: '
+                           f'{error}; move {path} away to have it made '
+                           'anew') from None
+    if there:
         print(f'{path} is there already')
         return
-    recipe = import_module(f'mmhkt.prepare.{RECIPES[args.name].module}')
     recipe.prepare(args.source, path)
     print(f'written: {path}')

@@ -19,6 +19,8 @@ the identity in its place: their orientation and spacing are not known.
 
 Each volume counts as one patient. What is already done is not done again. A
 volume that cannot be used is reported and left out; the exit status is then 1.
+Further volumes divide all patients anew: where one that the manifest has would
+move to another split, nothing is written without --resplit.
 """
 import argparse
 import os
@@ -50,8 +52,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--ignore-mask-affine',
         action='store_true',
-        help='take masks to lie where their volumes do, whatever their '
-        'affine says')
+        help='take masks to lie where their volumes do, voxel by voxel, '
+        'whatever their affine says')
     parser.add_argument(
         '--val',
         type=setting('BelowOne'),
@@ -67,6 +69,11 @@ def parse_args(argv=None):
         type=setting('Seed'),
         default=0,
         help='of the split. Defaults to 0')
+    parser.add_argument(
+        '--resplit',
+        action='store_true',
+        help='let patients of an earlier manifest move to another split; what '
+        'was trained before may have seen those that are held out now')
     parser.add_argument(
         '--workers',
         type=setting('Count'),

@@ -11,7 +11,8 @@ class Recipe(NamedTuple):
     """How something is made.
 
     Attributes:
-        module (str): That of this package whose ``prepare`` makes it.
+        module (str): That of this package whose ``prepare`` makes it and
+            whose ``is_there`` looks whether that was done.
         target (str): What it makes in the folder of data.
         text (str): What it is.
     """

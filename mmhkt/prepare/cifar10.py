@@ -11,7 +11,7 @@ from typing import Dict, Optional
 import numpy as np
 
 from . import PrepareError
-from .common import check_bytes, download, find, write_arrays
+from .common import check_arrays, check_bytes, download, find, write_arrays
 
 URL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
 # the official MD5 of each file
@@ -23,6 +23,24 @@ FILES = {
     'data_batch_5.bin': '53f37980c15c3d472c316c40844f3f0d',
     'test_batch.bin': '803d5f7f4d78ea53de84dbe85f74fb6d',
 }
+COUNTS = dict(train=50000, test=10000)
+
+
+def is_there(path: Path) -> bool:
+    """Whether the file is there.
+
+    Raises:
+        PrepareError: If it cannot be read or has another number of images.
+    """
+    if not path.exists():
+        return False
+    check_arrays(
+        path, {
+            f'{split}_{kind}': count
+            for split, count in COUNTS.items()
+            for kind in ('images', 'labels')
+        })
+    return True
 
 
 def prepare(source: Optional[Path], path: Path) -> None:
@@ -68,7 +86,12 @@ def in_archive(source: Path) -> Dict[str, bytes]:
                 file = archive.extractfile(member)
                 if name in FILES and file is not None:
                     found[name] = file.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
+            # tarfile takes damage for the end. Only behind the real one is
+            # the checksum of the whole, which is checked as it is read.
+            while archive.fileobj is not None and archive.fileobj.read(
+                    1 << 20):
+                pass
+    except Exception as error:  # tarfile, gzip and zlib raise many kinds
         raise PrepareError(f'{source} cannot be read: {error}') from None
     for name in FILES:
         if name not in found:

@@ -14,7 +14,7 @@ from typing import Optional
 import numpy as np
 
 from . import PrepareError
-from .common import check_bytes, download, find, write_arrays
+from .common import check_arrays, check_bytes, download, find, write_arrays
 
 URL = 'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/'
 # array -> file and the SHA-256 of what is in it; the archives themselves
@@ -33,6 +33,19 @@ FILES = {
     ('t10k-labels-idx1-ubyte',
      '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34'),
 }
+COUNTS = dict(train=60000, test=10000)
+
+
+def is_there(path: Path) -> bool:
+    """Whether the file is there.
+
+    Raises:
+        PrepareError: If it cannot be read or has another number of images.
+    """
+    if not path.exists():
+        return False
+    check_arrays(path, {key: COUNTS[key.split('_')[0]] for key in FILES})
+    return True
 
 
 def prepare(source: Optional[Path], path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mmhkt.utils.files import some_of, write_text
+from mmhkt.utils.files import read_json, some_of, write_text
 from . import PrepareError
 
 try:
@@ -30,6 +30,8 @@ except ImportError:
 
 LABELS = ('background', 'liver', 'tumour')
 SLICE = '{kind}/{volume}/{number:04d}.png'
+# Of how volumes are cut, see `done`.
+VERSION = 2
 
 
 class Unusable(ValueError):
@@ -62,6 +64,9 @@ def run(args: Namespace) -> None:
                            'segmentation-N; there is '
                            f'{some_of(args.source)}')
     file = args.out / 'manifest.json'
+    splits = split(list(pairs), args.val, args.test, args.seed)
+    if not args.resplit:
+        check_splits(file, splits)
     # Whatever interrupts this, no manifest tells of slices that are others.
     if not all(
             done(number, *pair, args.out, settings)
@@ -85,7 +90,6 @@ def run(args: Namespace) -> None:
                 f'volume {number}: a process was killed, probably for want '
                 'of memory; try fewer --workers')
 
-    splits = split(list(pairs), args.val, args.test, args.seed)
     manifest = dict(
         settings=asdict(settings),
         split=dict(val=args.val, test=args.test, seed=args.seed),
@@ -157,13 +161,33 @@ def done(number: str, volume_file: Optional[Path], mask_file: Optional[Path],
     try:
         record = json.loads((out / 'volumes' / f'{number}.json').read_text())
         made_by, times = record.pop('settings'), record.pop('times')
+        # Until version 2 masks were turned by an affine that was to be
+        # ignored.
+        right = record.pop('version', 1) >= VERSION or settings.mask_affine
         now = [path.stat().st_mtime_ns for path in (volume_file, mask_file)]
         same = times == now or record['sha256'].items() >= dict(
             volume=sha256(volume_file),
             segmentation=sha256(mask_file)).items()
+        whole = all_there(number, record['slices'], out)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return record if same and made_by == asdict(settings) else None
+    if not (same and right and whole):
+        return None
+    return record if made_by == asdict(settings) else None
+
+
+def all_there(number: str, slices: int, out: Path) -> bool:
+    """Whether each slice of a volume has its file; what is in it is not
+    looked at."""
+    for kind in ('images', 'masks'):
+        # One listing of the folder is quicker than a question for each.
+        there = {path.name for path in (out / kind / number).iterdir()}
+        wanted = (
+            SLICE.format(kind=kind, volume=number, number=z)
+            for z in range(slices))
+        if not there.issuperset(Path(path).name for path in wanted):
+            return False
+    return True
 
 
 def report(manifest: dict) -> None:
@@ -229,6 +253,38 @@ def split(numbers: List[str], val: float, test: float,
     return dict(zip(order.tolist(), names))
 
 
+def manifest_fields(volumes: Dict[str, dict]) -> None:
+    """What is read of a manifest that is there already."""
+
+
+def check_splits(file: Path, splits: Dict[str, str]) -> None:
+    """Check that no patient is in another split than before.
+
+    The permutation is of all patients, so that a further one moves others.
+    A network that was trained on some of them would then be tested on what it
+    has learned from.
+
+    Args:
+        file (Path): The manifest, if there is one already.
+        splits (dict[str, str]): Number -> the new split.
+
+    Raises:
+        PrepareError: If patients would move.
+    """
+    manifest = read_json(file, manifest_fields)
+    before = {} if manifest is None else manifest['volumes']
+    moved = [
+        number for number, entry in before.items()
+        if splits.get(number, entry.get('split')) != entry.get('split')
+    ]
+    if moved:
+        raise PrepareError(
+            f'{len(moved)} of the {len(before)} patients in {file} would move '
+            'from one split to another, since volumes, --val, --test or '
+            '--seed are not what they were; write to another folder, or move '
+            'them with --resplit and train anew')
+
+
 def convert(number: str, volume_file: Optional[Path],
             mask_file: Optional[Path], out: Path, settings: Settings) -> dict:
     """Cut one volume.
@@ -259,7 +315,9 @@ def convert(number: str, volume_file: Optional[Path],
     times = [path.stat().st_mtime_ns for path in files]
     source = {path.name: path.stat().st_size for path in files}
 
-    volume, mask = read(volume_file), read(mask_file)
+    volume = read(volume_file)
+    mask = read(mask_file, None if settings.mask_affine else volume.affine)
+    volume, mask = map(nibabel.as_closest_canonical, (volume, mask))
     check(volume_file, volume, mask_file, mask, settings)
     hu, labels = axial(volume), axial(mask)
     check_voxels(volume_file, hu, mask_file, labels)
@@ -296,12 +354,22 @@ def convert(number: str, volume_file: Optional[Path],
     # Last, so that it marks the volume as done.
     write_text(
         record_file,
-        json.dumps(dict(settings=asdict(settings), times=times, **record)))
+        json.dumps(
+            dict(
+                version=VERSION,
+                settings=asdict(settings),
+                times=times,
+                **record)))
     return record
 
 
-def read(path: Path) -> nibabel.Nifti1Image:
-    """Read a file and turn it to the axes right, front, head.
+def read(path: Path,
+         affine: Optional[np.ndarray] = None) -> nibabel.Nifti1Image:
+    """Read a file, with its axes as they lie in it.
+
+    Args:
+        path (Path): The file.
+        affine (ndarray, optional): To take in place of the file's own.
 
     Raises:
         Unusable: If it cannot be read.
@@ -318,10 +386,10 @@ def read(path: Path) -> nibabel.Nifti1Image:
     if voxels.ndim != 3 or not voxels.size:
         raise Unusable(f'{path} is of shape {voxels.shape}, but a volume has '
                        'three axes')
-    if not abs(np.linalg.det(image.affine)) > 0:
+    affine = image.affine if affine is None else affine
+    if not abs(np.linalg.det(affine)) > 0:
         raise Unusable(f'{path} has an affine without an inverse')
-    return nibabel.as_closest_canonical(
-        nibabel.Nifti1Image(voxels, image.affine))
+    return nibabel.Nifti1Image(voxels, affine)
 
 
 def check(volume_file: Path, volume, mask_file: Path, mask,

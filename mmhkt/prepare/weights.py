@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from mmhkt.utils.files import replaced
-from .common import check_bytes, download, find
+from .common import check_bytes, download, find, is_whole
 
 URL = ('https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/'
        'pretrained_models/')
@@ -22,6 +22,12 @@ FILES = {
 }
 
 
+def is_there(path: Path) -> bool:
+    """Whether all four are there, whole; any that is not is made anew."""
+    return all(
+        is_whole(path.parent / name, digest) for name, digest in FILES.items())
+
+
 def prepare(source: Optional[Path], path: Path) -> None:
     """Put all four beside each other.
 
@@ -35,6 +41,8 @@ def prepare(source: Optional[Path], path: Path) -> None:
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     for name, digest in FILES.items():
+        if is_whole(folder / name, digest):
+            continue
         if source is None:
             download(URL + name, folder, digest)
             continue

@@ -14,6 +14,7 @@ from mmhkt.datasets import LiTSDataset, LoadSlices
 
 pytest.importorskip('nibabel', reason='nibabel is not installed')
 
+import nibabel  # noqa: E402
 from lits_helpers import read_crop  # noqa: E402
 from lits_helpers import convert, pair, save, voxels
 
@@ -125,6 +126,52 @@ def test_resumes(tmp_path):
                    tmp_path / 'out')['volumes']['0']['slices'] == 7
 
 
+@pytest.mark.parametrize('gone', ['images/0/0002.png', 'masks/0/0003.png'])
+def test_a_volume_without_all_its_slices_is_cut_again(tmp_path, gone):
+    for number in range(2):
+        pair(tmp_path / 'in', number, *voxels(number))
+    first = convert(tmp_path / 'in', tmp_path / 'out')
+    content = (tmp_path / 'out' / gone).read_bytes()
+    (tmp_path / 'out' / gone).unlink()
+    # Another file is none of the slices.
+    (tmp_path / 'out' / gone).with_name('other.png').touch()
+    time = (tmp_path / 'out/images/1/0000.png').stat().st_mtime_ns
+    assert convert(tmp_path / 'in', tmp_path / 'out') == first
+    assert (tmp_path / 'out' / gone).read_bytes() == content
+    assert (tmp_path / 'out/images/1/0000.png').stat().st_mtime_ns == time
+
+
+def test_patients_do_not_move_from_one_split_to_another(tmp_path):
+    for number in range(6):
+        pair(tmp_path / 'in', number, *voxels(number))
+    first = convert(tmp_path / 'in', tmp_path / 'out')
+    for number in range(6, 12):
+        pair(tmp_path / 'in', number, *voxels(number))
+    files = {p: p.stat().st_mtime_ns for p in (tmp_path / 'out').rglob('*')}
+    new = split([str(n) for n in range(12)], 0.15, 0.15, seed=0)
+    moved = sum(entry['split'] != new[number]
+                for number, entry in first['volumes'].items())
+    assert moved
+    # Nothing is written, whatever else it is asked for.
+    for args in ((), ('--window', '-500', '500')):
+        with pytest.raises(
+                SystemExit,
+                match=f'{moved} of the 6 patients in .*manifest.json would '
+                'move .*--resplit'):
+            convert(tmp_path / 'in', tmp_path / 'out', *args)
+    assert files == {
+        p: p.stat().st_mtime_ns
+        for p in (tmp_path / 'out').rglob('*')
+    }
+    again = convert(tmp_path / 'in', tmp_path / 'out', '--resplit')
+    assert {n: v['split'] for n, v in again['volumes'].items()} == new
+    with pytest.raises(SystemExit, match='--seed are not what they were'):
+        convert(tmp_path / 'in', tmp_path / 'out', '--seed', '1')
+    # One that nobody has trained with may come into any.
+    (tmp_path / 'out/manifest.json').unlink()
+    convert(tmp_path / 'in', tmp_path / 'out', '--seed', '1')
+
+
 def test_a_changed_file_of_equal_size_is_cut_again(tmp_path):
     hu, labels = voxels()
     pair(tmp_path / 'in', 0, hu, labels, suffix='.nii')
@@ -147,12 +194,12 @@ def test_one_that_goes_wrong_does_not_cost_the_others(tmp_path, monkeypatch):
         pair(tmp_path / 'in', number, *voxels(number))
     right = lits.read
 
-    def wrong(path):
+    def wrong(path, affine=None):
         if path.name.startswith('volume-1'):
             os.kill(os.getpid(), signal.SIGKILL)
         if path.name.startswith('volume-2'):
             raise MemoryError('too large')
-        return right(path)
+        return right(path, affine)
 
     monkeypatch.setattr(lits, 'read', wrong)
     with pytest.raises(SystemExit):
@@ -272,6 +319,43 @@ def test_affine_of_a_mask_can_be_ignored(tmp_path):
     apart(tmp_path / 'in', *voxels())
     assert '8' in convert(tmp_path / 'in', tmp_path / 'out',
                           '--ignore-mask-affine')['volumes']
+
+
+def test_an_ignored_affine_does_not_turn_the_mask(tmp_path):
+    """Slices are those of a mask that has the affine of its volume."""
+    hu, labels = voxels()
+    mirrored = np.diag([-1, -1, 1, 1.])
+    for folder, affine in (('right', mirrored), ('wrong', np.eye(4)),
+                           ('other', np.eye(4)[[1, 0, 2, 3]])):
+        save(tmp_path / folder / 'volume-8.nii', hu, affine=mirrored)
+        lies = tmp_path / folder / 'segmentation-8.nii'
+        nibabel.save(nibabel.Nifti1Image(labels, affine), lies)
+    expected = convert(tmp_path / 'right', tmp_path / 'right/out')
+    for folder in ('wrong', 'other'):
+        made = convert(tmp_path / folder, tmp_path / folder / 'out',
+                       '--ignore-mask-affine')
+        for kind in ('images', 'masks'):
+            assert (made['volumes']['8']['sha256'][kind] == expected['volumes']
+                    ['8']['sha256'][kind])
+    # Shapes are compared all the same.
+    save(tmp_path / 'wrong/segmentation-8.nii', labels[:, :, :3])
+    with pytest.raises(SystemExit):
+        convert(tmp_path / 'wrong', tmp_path / 'out', '--ignore-mask-affine')
+
+
+def test_masks_that_an_ignored_affine_turned_are_cut_again(tmp_path):
+    """Before records had a version; all others are still right."""
+    pair(tmp_path / 'in', 0, *voxels())
+    record = tmp_path / 'out/volumes/0.json'
+    for flag, again in (('--resplit', False), ('--ignore-mask-affine', True)):
+        convert(tmp_path / 'in', tmp_path / 'out', flag)
+        old = json.loads(record.read_text())
+        del old['version']
+        record.write_text(json.dumps(old))
+        time = (tmp_path / 'out/masks/0/0000.png').stat().st_mtime_ns
+        convert(tmp_path / 'in', tmp_path / 'out', flag)
+        now = (tmp_path / 'out/masks/0/0000.png').stat().st_mtime_ns
+        assert (now != time) == again
 
 
 def test_one_number_twice(tmp_path):

@@ -39,6 +39,7 @@ def small(tmp_path, monkeypatch):
         (folder / f'{name}.gz').write_bytes(gzip.compress(idx(array)))
         files[key] = name, hashlib.sha256(idx(array)).hexdigest()
     monkeypatch.setattr(fashion_mnist, 'FILES', files)
+    monkeypatch.setattr(fashion_mnist, 'COUNTS', dict(train=6, test=3))
     monkeypatch.setattr(fashion_mnist, 'URL', f'{folder.as_uri()}/')
     return folder.parent, arrays
 
@@ -97,6 +98,7 @@ def test_damage_is_named(small, tmp_path):
 def test_the_whole(tmp_path):
     path = tmp_path / 'fashion_mnist.npz'
     fashion_mnist.prepare(DEBIAN, path)
+    assert fashion_mnist.is_there(path)
     with np.load(path) as made:
         assert made['train_images'].shape == (60000, 28, 28)
         assert np.bincount(made['train_labels']).tolist() == [6000] * 10

@@ -17,8 +17,8 @@ from mmhkt.prepare.common import download
 
 def test_every_recipe_has_its_module():
     for recipe in RECIPES.values():
-        assert callable(
-            import_module(f'mmhkt.prepare.{recipe.module}').prepare)
+        module = import_module(f'mmhkt.prepare.{recipe.module}')
+        assert callable(module.prepare) and callable(module.is_there)
         if recipe.module == 'flow':
             assert recipe.target in flow.ARCHIVES
 
@@ -70,6 +70,24 @@ def test_cifar10(batches, tmp_path, monkeypatch):
         cifar10.prepare(archived(batches, source), made)
 
 
+def flipped(content, seed, begin, end):
+    """One byte of a file is another."""
+    rng = np.random.default_rng(seed)
+    damaged = bytearray(content)
+    damaged[rng.integers(begin, len(content) - end)] ^= rng.integers(1, 256)
+    return bytes(damaged)
+
+
+def test_a_damaged_cifar10(batches, tmp_path):
+    """It is not taken for another version that lacks files."""
+    source = archived(batches, tmp_path / 'cifar-10-binary.tar.gz')
+    whole = source.read_bytes()
+    for seed in range(20):
+        source.write_bytes(flipped(whole, seed, 100, 0))
+        with pytest.raises(PrepareError, match='cannot be read'):
+            cifar10.prepare(source, tmp_path / 'cifar10.npz')
+
+
 def test_cifar10_whole(cifar10_npz, tmp_path):
     """The official checksums hold for what our figures were measured on."""
     with np.load(cifar10_npz) as arrays:
@@ -91,6 +109,7 @@ def test_camvid(shared_data, tmp_path):
                       'testannot')
     }
     assert list(counts.values()) == [367, 101, 233] * 2
+    assert camvid.is_there(tmp_path / 'camvid')
     with zipfile.ZipFile(source) as archive:
         name = 'test/0001TP_008550.jpg'
         assert (tmp_path / 'camvid' / name).read_bytes() == archive.read(name)
@@ -98,6 +117,58 @@ def test_camvid(shared_data, tmp_path):
     next((tmp_path / 'camvid/test').iterdir()).unlink()
     with pytest.raises(PrepareError, match='700 images and 701 masks'):
         camvid.prepare(tmp_path / 'camvid', tmp_path / 'again')
+
+
+def png(*shape):
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(9, size=shape, dtype=np.uint8)
+    Image.fromarray(noise).save(file, 'png')
+    return file.getvalue()
+
+
+@pytest.fixture
+def one_image(tmp_path, monkeypatch):
+    """An archive of one image, which is then all that is wanted."""
+    monkeypatch.setattr(camvid, 'NAMES',
+                        hashlib.sha256(b'train/a').hexdigest())
+    source = tmp_path / 'one.zip'
+    with zipfile.ZipFile(source, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('CamVid/train/a.png', png(360, 480, 3))
+        archive.writestr('CamVid/trainannot/a.png', png(360, 480))
+    return source
+
+
+def test_a_damaged_camvid(one_image, tmp_path):
+    whole = one_image.read_bytes()
+    for seed in range(20):
+        one_image.write_bytes(flipped(whole, seed, 80, 400))
+        with pytest.raises(
+                PrepareError, match='one.zip is damaged: train(annot)?/a'):
+            camvid.prepare(one_image, tmp_path / 'camvid')
+    for kind in ('train', 'trainannot'):
+        (tmp_path / 'cut' / kind).mkdir(parents=True)
+        (tmp_path / 'cut' / kind / 'a.png').write_bytes(png(360, 480)[:2000])
+    with pytest.raises(PrepareError, match='^train/a is no image, or a dama'):
+        camvid.prepare(tmp_path / 'cut', tmp_path / 'camvid')
+    assert not (tmp_path / 'camvid').exists()
+
+
+def test_one_that_is_made_meanwhile_is_left(one_image, tmp_path, monkeypatch):
+    """Two processes at once: the second does not put its folder into that
+    of the first."""
+    names = ['train', 'train/a.jpg', 'trainannot', 'trainannot/a.png']
+    right = camvid.check_names
+
+    def overtaken(*args):
+        monkeypatch.setattr(camvid, 'check_names', right)
+        camvid.prepare(one_image, tmp_path / 'camvid')
+
+    monkeypatch.setattr(camvid, 'check_names', overtaken)
+    with pytest.raises(PrepareError, match='camvid is there by now'):
+        camvid.prepare(one_image, tmp_path / 'camvid')
+    assert sorted(
+        path.relative_to(tmp_path / 'camvid').as_posix()
+        for path in (tmp_path / 'camvid').rglob('*')) == names
 
 
 def test_camvid_is_halved(tmp_path):
@@ -154,6 +225,94 @@ def test_archives_of_flow(tmp_path, monkeypatch):
     assert not (tmp_path / 'third/Sintel').exists()
 
 
+def test_a_damaged_archive_of_flow(tmp_path, monkeypatch):
+    source = tmp_path / 'published/sintel.zip'
+    monkeypatch.setitem(
+        flow.ARCHIVES, 'Sintel',
+        flow.Archive(source.as_uri(), {'training/clean/*/*.png': 1}))
+    source.parent.mkdir()
+    with zipfile.ZipFile(source, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('training/clean/a/frame_1.png', png(60, 80))
+    whole = source.read_bytes()
+    for seed in range(20):
+        source.write_bytes(flipped(whole, seed, 80, 200))
+        with pytest.raises(PrepareError, match='is damaged and cannot be un'):
+            flow.prepare(source, tmp_path / 'data/Sintel')
+    # One that was downloaded is of no use, and is fetched anew.
+    with pytest.raises(PrepareError, match='is damaged and cannot be un'):
+        flow.prepare(None, tmp_path / 'data/Sintel')
+    assert not list((tmp_path / 'data').iterdir())
+
+
+@pytest.fixture
+def chairs(tmp_path, monkeypatch):
+    """FlyingChairs of one pair."""
+    folder = tmp_path / 'published'
+    folder.mkdir()
+    with zipfile.ZipFile(folder / 'Chairs.zip', 'w') as archive:
+        for name in ('1_img1.ppm', '1_img2.ppm', '1_flow.flo'):
+            archive.writestr(f'FlyingChairs_release/data/{name}', 'x')
+    (folder / 'split.txt').write_text('1\n')
+    monkeypatch.setitem(
+        flow.ARCHIVES, 'FlyingChairs',
+        flow.Archive((folder / 'Chairs.zip').as_uri(), {
+            'data/*.ppm': 2,
+            'data/*.flo': 1
+        }, (folder / 'split.txt').as_uri(), (1, 0)))
+    return folder
+
+
+def test_without_a_split_no_archive_is_fetched(chairs, tmp_path, monkeypatch):
+    path = tmp_path / 'data/FlyingChairs'
+    fetched = []
+    monkeypatch.setattr(
+        flow, 'download',
+        lambda url, folder: fetched.append(url) or download(url, folder))
+    (chairs / 'split.txt').rename(chairs / 'later.txt')
+    with pytest.raises(PrepareError, match='split.txt cannot be fetched'):
+        flow.prepare(None, path)
+    (chairs / 'split.txt').write_text('<html>')
+    with pytest.raises(PrepareError, match='split.txt has 1 lines'):
+        flow.prepare(None, path)
+    assert all(url.endswith('split.txt') for url in fetched)
+    (chairs / 'later.txt').rename(chairs / 'split.txt')
+    flow.prepare(None, path)
+    assert (path / 'split.txt').read_text() == '1\n'
+    assert flow.is_there(path)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_downloaded_archive_is_kept_when_a_step_fails(
+        chairs, tmp_path, monkeypatch, capsys):
+    path = tmp_path / 'data/FlyingChairs'
+    kept = path.with_name('Chairs.zip')
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, 'extractall', full)
+        with pytest.raises(PrepareError, match='Chairs.zip.*No space left'):
+            flow.prepare(None, path)
+    assert f'{kept} is kept' in capsys.readouterr().err
+    assert list(path.parent.iterdir()) == [kept]
+    # The next try takes it.
+    (chairs / 'Chairs.zip').unlink()
+    flow.prepare(None, path)
+    assert sorted(path.parent.iterdir()) == [kept, path]
+
+
+def test_a_given_folder_without_a_split_gets_it(chairs, tmp_path):
+    zipfile.ZipFile(chairs / 'Chairs.zip').extractall(tmp_path / 'mine')
+    path = tmp_path / 'data/FlyingChairs'
+    flow.prepare(tmp_path / 'mine', path)
+    assert flow.is_there(path)
+    assert not list((tmp_path / 'mine').rglob('split.txt'))
+    with pytest.raises(PrepareError, match='FlyingChairs is there by now'):
+        flow.prepare(tmp_path / 'mine', path)
+    assert sorted(p.name for p in path.iterdir()) == ['data', 'split.txt']
+
+
 def test_split_of_flying_chairs(tmp_path):
     path = tmp_path / 'FlyingChairs_train_val.txt'
     archive = flow.ARCHIVES['FlyingChairs']
@@ -170,6 +329,7 @@ def test_weights(shared_data, tmp_path):
     path = tmp_path / RECIPES['cifar10-weights'].target
     weights.prepare(shared_data / 'checkpoints', path)
     assert sorted(p.name for p in path.parent.iterdir()) == list(weights.FILES)
+    assert weights.is_there(path)
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(PrepareError, match='damaged or another'):

@@ -34,12 +34,15 @@ class FlowArrays(BaseDataset):
     """
 
     def __init__(self, files: str, subset: Optional[str] = None, **kwargs):
+        self.files = files
         self.subset = subset
         super().__init__(ann_file=files, **kwargs)
 
     def load_data_list(self) -> List[dict]:
         """Find the files."""
-        paths = sorted(glob.glob(self.ann_file))
+        # Only `files` is a pattern; a folder may have brackets in its name.
+        folder = glob.escape(self.data_root or '')
+        paths = sorted(glob.glob(osp.join(folder, self.files)))
         if not paths:
             raise FileNotFoundError(
                 f'There is no file {osp.abspath(self.ann_file)}.')

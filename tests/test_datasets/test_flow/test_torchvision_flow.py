@@ -282,6 +282,24 @@ class TestErrors:
             pairs[1]
 
 
+def test_a_folder_of_arrays_is_no_pattern(tmp_path):
+    folder = tmp_path / 'set[1]'
+    folder.mkdir()
+    np.savez(
+        folder / 'a.npz',
+        im1=np.zeros((4, 4, 3), np.uint8),
+        im2=np.zeros((4, 4, 3), np.uint8),
+        flow=np.zeros((4, 4, 2), np.float32))
+    for files in ('a.npz', '[ab].npz'):
+        pair, = FlowArrays(files, data_root=str(folder))
+        assert pair['img_path'] == str(folder / 'a.npz')
+    # A whole path is a pattern as it is, with whatever data_root.
+    (tmp_path / 'set1').mkdir()
+    (folder / 'a.npz').rename(tmp_path / 'set1/a.npz')
+    for root in ('elsewhere', '', None):
+        assert len(FlowArrays(str(folder / '*.npz'), data_root=root)) == 1
+
+
 def test_a_flow_of_8_bits_is_refused(kitti):
     """It would be read as -510 pixels everywhere."""
     path = next((kitti / 'KittiFlow/training/flow_occ').glob('*.png'))
