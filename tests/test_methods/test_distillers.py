@@ -18,6 +18,7 @@ from mmhkt.inheritance import Layout, Site
 from mmhkt.methods import (AT, CC, CRD, CWD, DIST, DKD, KD, MGD, NST, OFD, PKT,
                            RKD, SP, VID, FitNet, ReviewKD)
 from mmhkt.methods.crd import Contrast, mean_of_each
+from mmhkt.methods.dist import correlation
 from mmhkt.methods.kd import independent_divergence
 from mmhkt.methods.ofd import Connector, partial_distance
 from mmhkt.methods.reviewkd import Fusion, hierarchical_context
@@ -182,9 +183,40 @@ def test_dist_wants_correlation_only():
     q = (3 * z.softmax(1)).log()  # the same probabilities
     assert method.inter(q, z).abs() < 1e-6
     assert method.intra(q, z).abs() < 1e-6
-    # Two classes, opposite order: correlation -1, so 1 - (-1).
-    q, z = torch.tensor([[1., 0.]]), torch.tensor([[0., 1.]])
-    close(method.inter(q, z), torch.tensor(2.))
+    # Opposite probabilities: correlation -1, so 1 - (-1).
+    q, z = torch.tensor([[.5, .3, .2]]).log(), torch.tensor([[1., 3., 4.]])
+    close(method.inter(q, (z / 8).log()), torch.tensor(2.))
+
+
+@pytest.mark.parametrize('term', ['inter', 'intra'])
+@pytest.mark.parametrize('spread', [0., 1e-6])
+def test_dist_of_a_head_that_begins_with_zero(term, spread):
+    """The gradient is bounded, so that the first step ruins nothing."""
+    torch.manual_seed(0)
+    q = (spread * torch.randn(16, 10)).requires_grad_()
+    getattr(DIST(), term)(q, 3 * torch.randn(16, 10)).backward()
+    assert 1 < q.grad.norm() < 20
+
+
+@pytest.mark.parametrize('dim', [0, 1])
+def test_dist_of_ordinary_logits_is_pearsons(dim):
+    torch.manual_seed(0)
+    q, z = (torch.randn(2, 16, 10) / 4).softmax(2)
+    rows = (q, z) if dim == 1 else (q.T, z.T)
+    expected = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(*rows)]
+    close(correlation(q, z, dim), torch.stack(expected))
+
+
+def test_dist_compares_no_two_values():
+    """Whose correlation is 1 or -1, with a gradient near a tie alone."""
+    method = DIST()
+    q = torch.tensor([[0., 1e-4], [1., 2.], [3., 3.]], requires_grad=True)
+    z = torch.tensor([[3., 0.], [0., 1.], [1., 0.]])
+    for loss in method.inter(q, z), method.intra(q[:2], z[:2]):
+        loss.backward()
+        assert loss == 0 and not q.grad.any()
+    method.intra(q, z).backward()
+    assert q.grad.any()
 
 
 def test_dense_logits_are_rows():
