@@ -170,6 +170,33 @@ def test_dkd_with_a_certain_parent_is_finite():
     assert loss.isfinite() and q.grad.isfinite().all()
 
 
+@pytest.mark.parametrize('method', [KD, DKD])
+def test_a_parent_that_rules_classes_out(method):
+    """By logits of -inf: what has no probability adds nothing."""
+    torch.manual_seed(0)
+    method, step = method(), labelled(range(4))
+    q, z = torch.randn(2, 4, 6)
+    least = z.clone()
+    z[:, 5], least[:, 5] = -math.inf, -1e4
+    for other in q, q.where(z.isfinite(), -math.inf):
+        other.requires_grad_()
+        for term in (t for t in method.weights if t != 'native'):
+            loss = getattr(method, term)(other, z, 0, step)
+            if other is q:
+                close(loss, getattr(method, term)(q, least, 0, step))
+            loss.backward()
+            assert loss.isfinite() and other.grad.isfinite().all()
+
+
+def test_a_parent_that_is_certain_of_single_classes():
+    q = torch.randn(2, 2, requires_grad=True)
+    z = torch.tensor([[math.inf, 1.], [-math.inf, 0.]])
+    loss = independent_divergence(q, z)
+    close(loss, independent_divergence(q, z.clamp(-1e4, 1e4)))
+    loss.backward()
+    assert q.grad.isfinite().all()
+
+
 def test_dkd_refuses_mixed_labels():
     step = labelled([0, 1])
     step.data_samples[0].set_gt_score(torch.rand(5))
