@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from distiller_helpers import ALL, distiller, loss_of, step_of
 from helpers import digits_config, prepared
+from mmengine.config import Config
 from mmpretrain.structures import DataSample
+from seg_helpers import tiny_model
 from torch import nn
 
 from mmhkt.inheritance import Layout, Site
@@ -22,6 +24,8 @@ from mmhkt.methods.dist import correlation
 from mmhkt.methods.kd import independent_divergence
 from mmhkt.methods.ofd import Connector, partial_distance
 from mmhkt.methods.reviewkd import Fusion, hierarchical_context
+from mmhkt.methods.rkd import angles, distances
+from mmhkt.models import ImageFormat, Inheritance, Parent, build_network
 
 
 @pytest.fixture
@@ -42,7 +46,7 @@ def connected(method, *pairs):
         Site(f'c{i}', f'p{i}', Layout.of(c, (32, 32)), Layout.of(p, (32, 32)))
         for i, (c, p) in enumerate(pairs)
     ]
-    network = SimpleNamespace(want=lambda sites: None)
+    network = SimpleNamespace(want=lambda sites: None, conflict=None)
     method.connect(sites, network, network)
     return method
 
@@ -630,6 +634,25 @@ def test_other_classes_of_the_parent(tmp_path):
             prepared(digits_config(tmp_path, f'mmhkt.{method}', parent))
     # Features may still be compared.
     prepared(digits_config(tmp_path, 'mmhkt.AT', parent))
+
+
+def test_other_classes_of_a_segmentor():
+    """As many, of other names: CWD compares them channel by channel too."""
+    cfg = Config(dict(model=tiny_model(), default_scope='mmseg'))
+
+    def connect(method, classes):
+        child = build_network(cfg)
+        parent = Parent(config=cfg, random_weights=True, classes=classes)
+        parent.connect(child, ImageFormat.of(child, cfg))
+        images = torch.rand(2, 3, 64, 64)
+        Inheritance(child, parent, [method], images, classes=list('abcd'))
+
+    for method in KD(), CWD():
+        with pytest.raises(ValueError, match='"a" is none of these'):
+            connect(method, list('efgh'))
+    # In another order they are matched, and features need no names.
+    connect(CWD(), list('dcba'))
+    connect(CWD(sites='last'), list('efgh'))
 
 
 def _classifier(classes):
