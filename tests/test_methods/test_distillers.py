@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -262,6 +263,27 @@ def test_dense_logits_are_rows():
     assert torch.equal(rows_z[1], z[0, :, 0, 1])
 
 
+@pytest.mark.parametrize('child, parent', [(4, 8), (8, 4), (7, 14)])
+def test_sizes_as_the_public_codes_have_them(child, parent):
+    """RepDistiller and mdistiller pool the larger map of AT, NST and VID, and
+    no map of SP."""
+    torch.manual_seed(0)
+    q, z = torch.rand(2, 6, child, child), torch.rand(2, 9, parent, parent)
+    smaller = [F.adaptive_avg_pool2d(f, min(child, parent)) for f in (q, z)]
+    for method, expected in ((AT, smaller), (NST, smaller), (VID, smaller),
+                             (SP, (q, z))):
+        method = connected(method(), (q.shape, z.shape))
+        pair = method.pair(features_of(q, z), method.sites[0])
+        assert all(map(torch.equal, pair, expected))
+        method.distillation(*method.adapt(*pair, 0, None), 0)
+
+
+@pytest.mark.parametrize('method', [AT, NST, CWD])
+def test_one_position_is_refused(method):
+    with pytest.raises(ValueError, match='one position.*constant'):
+        connected(method(), ((2, 4, 1, 1), (2, 6, 4, 4)))
+
+
 @pytest.mark.parametrize('method', [FitNet, AT, NST, VID, MGD, CWD, OFD])
 def test_other_sizes_and_widths(method):
     method = connected(method(), ((2, 4, 8, 8), (2, 6, 4, 4)))
@@ -298,6 +320,15 @@ def test_at_power():
     close(AT(power=1.).distillation(q, z), torch.tensor((.16 + .64) / 2))
 
 
+def test_at_power_of_zeros():
+    """ReLUs leave them, and below 1 their power has no gradient."""
+    q = torch.tensor([[[[0., 2., 0., 1.]]]], requires_grad=True)
+    AT(power=1.).distillation(q, torch.rand(1, 5, 1, 4)).backward()
+    assert q.grad.isfinite().all()
+    with pytest.raises(ValueError, match='AT: power must be.*from 1 on'):
+        AT(power=.5)
+
+
 def test_vid_by_hand():
     vid = connected(VID(start=5.), ((2, 3, 1, 1), (2, 3, 1, 1)))
     adapter = vid.adapters[0]
@@ -307,6 +338,45 @@ def test_vid_by_hand():
     q, z = vid.adapt(q, z, 0, None)
     close(vid.distillation(q, z, 0), torch.tensor(.5 * (4 / 5 + math.log(5.))))
     assert {n for n, _ in VID.named_parameters(vid)} >= {'adapters.0.scale'}
+
+
+@pytest.mark.parametrize('method, term, case', [
+    (RKD, 'angle', 'tie'),
+    (RKD, 'distance', 'tie'),
+    (SP, 'distillation', 'zero'),
+    (PKT, 'distillation', 'zero'),
+    (partial(CC, kernel='gaussian'), 'distillation', 'zero'),
+])
+def test_images_next_to_nothing(method, term, case):
+    """A feature of 0, or two that are equal, have an ordinary gradient."""
+    torch.manual_seed(0)
+    q, z = torch.randn(16, 8), torch.randn(16, 8)
+    norms = []
+    for index, value in ((0, q[0]), (1, q[0] if case == 'tie' else 0.)):
+        q = q.detach().clone()
+        q[index] = value
+        q.requires_grad_()
+        getattr(method(), term)(q, z).backward()
+        norms.append(q.grad.norm())
+    assert norms[1] < 20 * norms[0]
+
+
+def test_images_that_only_the_parent_tells_apart_by_rounding():
+    torch.manual_seed(0)
+    z = torch.randn(8, 16)
+    z[1] = z[0]
+    expected = angles(z)
+    z[1] *= 1 + 1e-6
+    torch.testing.assert_close(angles(z), expected, rtol=0, atol=1e-3)
+
+
+def test_distances_of_features_with_a_large_mean():
+    torch.manual_seed(0)
+    vectors = 1 + 0.01 * torch.randn(64, 384)
+    exact = vectors.double()
+    exact = (exact[:, None] - exact).norm(dim=2)
+    exact = (exact / exact[exact > 0].mean()).float()
+    torch.testing.assert_close(distances(vectors), exact, rtol=0, atol=1e-5)
 
 
 def test_cc_kernels():
