@@ -76,8 +76,8 @@ def inherit(child: Network,
 
     Raises:
         ValueError: If a site does not exist or cannot be aligned, a setting
-            is unknown, or ``steps``, ``mean`` and ``std`` are missing where
-            they are needed.
+            is unknown, ``steps``, ``mean`` and ``std`` are missing where they
+            are needed, or the method has to see the training set first.
     """
     check(
         inherit,
@@ -89,6 +89,12 @@ def inherit(child: Network,
                            f'got mean={mean!r}, std={std!r}.')
     cfg, network = _network_of(child, loss, mean, std)
     methods = build_methods(_dicts(method))
+    for m in methods:
+        if type(m).survey is not BaseMethod.survey:
+            raise ValueError(
+                f'{type(m).__name__} has to know all training images and '
+                'their numbers, which mmhkt.inherit is not given; train it '
+                'from a config, or take another method.')
     elder = None
     if any(m.needs_parent for m in methods):
         elder = _parent_of(parent, network)

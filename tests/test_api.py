@@ -159,6 +159,11 @@ def test_same_loss_as_without_mmhkt(batch):
     torch.testing.assert_close(total, right)
 
 
+def test_what_needs_the_training_set_is_refused(batch):
+    with pytest.raises(ValueError, match='CRD has to know all training'):
+        mmhkt.inherit(Plain(4), Plain(16), batch[0], 'mmhkt.CRD')
+
+
 def test_schedules_follow_the_steps(batch):
     loss = mmhkt.inherit(
         Plain(4), Plain(8), batch[0],

@@ -291,10 +291,15 @@ class Extraction:
         feature = pick(self._unchanged(name, call, run), index)
         if self.dissection.channels_last(site):
             feature = feature.movedim(-1, 1)
-        if self._order and self.dissection.canonical(
-                site) == self.dissection.canonical(self.logits_site):
+        if self._order and self.at_logits(site):
             feature = self.in_order(feature)
         return feature
+
+    def at_logits(self, site: str) -> bool:
+        """Whether a site is where the logits are."""
+        return self.logits_site is not None and (
+            self.dissection.canonical(site) == self.dissection.canonical(
+                self.logits_site))
 
     def order_like(self, classes: Classes) -> None:
         """Have logits read in the order of another network's classes, which

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
 from mmhkt.utils.settings import Count, Positive
-from .distiller import PooledDistiller
+from .distiller import PooledDistiller, normalised
 from .step import Step
 
 KERNELS = ('differences', 'gaussian', 'bilinear')
@@ -82,7 +82,7 @@ class CC(PooledDistiller):
         return F.mse_loss(self._matrix(q), self._matrix(z))
 
     def _matrix(self, vectors: Tensor) -> Tensor:
-        vectors = F.normalize(vectors, dim=1)
+        vectors = normalised(vectors)
         products = vectors @ vectors.T
         if self.kernel == 'bilinear':
             return products

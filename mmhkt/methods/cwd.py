@@ -1,8 +1,10 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from typing import List, Optional
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmhkt.inheritance import Site
+from mmhkt.inheritance import Extraction, Site
 from mmhkt.registry import METHODS
 from mmhkt.utils.settings import Positive
 from .distiller import Distiller, project
@@ -35,6 +37,17 @@ class CWD(Distiller):
     def __init__(self, temperature: Positive = 1.0, **kwargs):
         super().__init__(**kwargs)
         self.temperature = temperature
+
+    def connect(self, sites: List[Site], child: Extraction,
+                parent: Optional[Extraction]) -> None:
+        for site in sites:
+            # Channel is compared with channel, of logits class with class.
+            if (parent is not None and parent.conflict
+                    and child.at_logits(site.child)
+                    and parent.at_logits(site.parent) and
+                    site.child_layout.channels == site.parent_layout.channels):
+                raise ValueError(parent.conflict)
+        super().connect(sites, child, parent)
 
     def adapter(self, site: Site) -> nn.Module:
         child, parent = site.child_layout, site.parent_layout

@@ -28,8 +28,9 @@ class Distiller(Method):
     adapted in half precision, as the child is computed, but losses in
     float32: sums over maps do not fit into half precision.
 
-    The features are maps (B, C, H, W), the child's resized to the parent's.
-    Tokens are folded into maps, without those in front.
+    The features are maps (B, C, H, W), the child's resized to the parent's
+    unless :meth:`match` says otherwise. Tokens are folded into maps, without
+    those in front.
     """
 
     default_sites = 'stages'
@@ -74,6 +75,10 @@ class Distiller(Method):
         """The two features of a site, as :meth:`adapt` takes them."""
         z = as_map(step.parent_feature(site.parent), site.parent_layout)
         q = as_map(self.child_feature(step, site.child), site.child_layout)
+        return self.match(q, z)
+
+    def match(self, q: Tensor, z: Tensor) -> Tuple[Tensor, Tensor]:
+        """Bring the maps of child and parent to one size."""
         return resize(q, z.shape[-2:]), z
 
     def adapt(self, q: Tensor, z: Tensor, i: int,
@@ -224,6 +229,24 @@ class LogitDistiller(Distiller):
                 and logits.shape[1] > 2):
             logits = standardised(logits)
         return logits / self.temperature
+
+
+def at_smaller_size(q: Tensor, z: Tensor) -> Tuple[Tensor, Tensor]:
+    """The larger of two maps pooled to the size of the smaller one."""
+    size = [min(sizes) for sizes in zip(q.shape[-2:], z.shape[-2:])]
+    return resize(q, size), resize(z, size)
+
+
+def normalised(vectors: Tensor, least: float = 0.01) -> Tensor:
+    """Vectors (..., C) of norm 1.
+
+    Those next to nothing beside the others, as the difference of two images
+    that are taken for one, are left shorter: divided by no less than
+    ``least`` of the mean norm. Else their gradient would be next to infinite.
+    """
+    norms = vectors.norm(dim=-1, keepdim=True)
+    floor = (least * norms.detach().mean()).clamp_min(1e-12)
+    return vectors / norms.maximum(floor)
 
 
 def standardised(logits: Tensor,

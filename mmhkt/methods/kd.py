@@ -1,4 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,11 +52,8 @@ def kl_divergence(q: Tensor, z: Tensor) -> Tensor:
     Returns:
         Tensor: Mean over the rows.
     """
-    return F.kl_div(
-        q.log_softmax(1),
-        z.log_softmax(1),
-        reduction='batchmean',
-        log_target=True)
+    q, z = q.log_softmax(1), z.log_softmax(1)
+    return _divergence(z.exp(), z, q).sum() / len(q)
 
 
 def independent_divergence(q: Tensor, z: Tensor) -> Tensor:
@@ -68,6 +67,13 @@ def independent_divergence(q: Tensor, z: Tensor) -> Tensor:
     Returns:
         Tensor: Mean over the rows.
     """
-    yes = z.sigmoid() * (F.logsigmoid(z) - F.logsigmoid(q))
-    no = (-z).sigmoid() * (F.logsigmoid(-z) - F.logsigmoid(-q))
+    yes = _divergence(z.sigmoid(), F.logsigmoid(z), F.logsigmoid(q))
+    no = _divergence((-z).sigmoid(), F.logsigmoid(-z), F.logsigmoid(-q))
     return (yes + no).sum(1).mean()
+
+
+def _divergence(probability: Tensor, log_z: Tensor, log_q: Tensor) -> Tensor:
+    """What each probability adds to the divergence; one that the parent rules
+    out (a logit of -inf) nothing, not 0 times infinity."""
+    ruled_out = log_z == -math.inf
+    return probability * (log_z - log_q).masked_fill(ruled_out, 0)

@@ -1,10 +1,12 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from typing import Tuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.registry import METHODS
-from .distiller import Distiller
+from .distiller import Distiller, at_smaller_size
 
 
 @METHODS.register_module()
@@ -16,7 +18,7 @@ class NST(Distiller):
     Transfer <https://arxiv.org/abs/1707.01219>`_ (2017): the squared maximum
     mean discrepancy between the channels' spatial patterns, each of norm 1,
     with the polynomial kernel :math:`(x^T y)^2`. Weight 50 is that of the
-    benchmarks.
+    benchmarks. Of two sizes the larger map is pooled to the smaller one.
 
     Args:
         sites, weights, schedule, sees: See :class:`mmhkt.methods.Method`.
@@ -24,6 +26,10 @@ class NST(Distiller):
     """
 
     default_weights = dict(native=1.0, distillation=50.0)
+    compares_positions = True
+
+    def match(self, q: Tensor, z: Tensor) -> Tuple[Tensor, Tensor]:
+        return at_smaller_size(q, z)
 
     def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
         """Loss of maps (B, C, H, W); C may differ."""

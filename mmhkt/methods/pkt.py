@@ -1,9 +1,8 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.registry import METHODS
-from .distiller import PooledDistiller
+from .distiller import PooledDistiller, normalised
 
 
 @METHODS.register_module()
@@ -31,11 +30,11 @@ class PKT(PooledDistiller):
 
 def probabilistic_transfer(q: Tensor, z: Tensor, eps: float = 1e-7) -> Tensor:
     """The loss of vectors (B, C), (B, C')."""
-    p_q, p_z = _neighbours(q, eps), _neighbours(z, eps)
+    p_q, p_z = _neighbours(q), _neighbours(z)
     return (p_z * ((p_z + eps) / (p_q + eps)).log()).mean()
 
 
-def _neighbours(vectors: Tensor, eps: float) -> Tensor:
-    vectors = F.normalize(vectors, dim=1, eps=eps)
+def _neighbours(vectors: Tensor) -> Tensor:
+    vectors = normalised(vectors)
     similarity = (vectors @ vectors.T + 1) / 2
     return similarity / similarity.sum(1, keepdim=True)

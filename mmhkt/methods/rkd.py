@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.registry import METHODS
-from .distiller import PooledDistiller
+from .distiller import PooledDistiller, normalised
 
 
 @METHODS.register_module()
@@ -36,6 +36,8 @@ class RKD(PooledDistiller):
 
 def distances(vectors: Tensor, eps: float = 1e-12) -> Tensor:
     """Euclidean distances (B, B) over the mean of those that are not 0."""
+    # What all have in common would cost the digits of what they differ by.
+    vectors = vectors - vectors.mean(0)
     squares = vectors.pow(2).sum(1)
     squared = squares[:, None] + squares - 2 * vectors @ vectors.T
     # The root has no gradient at 0; the diagonal is exactly 0.
@@ -49,5 +51,5 @@ def distances(vectors: Tensor, eps: float = 1e-12) -> Tensor:
 
 def angles(vectors: Tensor) -> Tensor:
     """Cosines of the angles at i between j and k, (B, B, B)."""
-    directions = F.normalize(vectors[None] - vectors[:, None], dim=2)
+    directions = normalised(vectors[None] - vectors[:, None])
     return directions @ directions.transpose(1, 2)

@@ -1,9 +1,11 @@
 # Copyright (c) mmhkt authors. All rights reserved.
+from typing import Tuple
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmhkt.registry import METHODS
-from .distiller import Distiller
+from .distiller import Distiller, normalised
 
 
 @METHODS.register_module()
@@ -25,12 +27,16 @@ class SP(Distiller):
     default_sites = 'last'
     default_weights = dict(native=1.0, distillation=3000.0)
 
+    def match(self, q: Tensor, z: Tensor) -> Tuple[Tensor, Tensor]:
+        # Only (B, B) of each is compared.
+        return q, z
+
     def distillation(self, q: Tensor, z: Tensor, *_) -> Tensor:
-        """Loss of maps (B, C, H, W); C may differ."""
+        """Loss of maps (B, C, H, W); C, H and W may differ."""
         return F.mse_loss(similarity(q), similarity(z))
 
 
 def similarity(feature: Tensor) -> Tensor:
     """Inner products of all pairs in a batch, (B, B), rows of norm 1."""
     rows = feature.flatten(1)
-    return F.normalize(rows @ rows.T, dim=1)
+    return normalised(rows @ rows.T)

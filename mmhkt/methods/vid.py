@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import math
-from typing import Annotated
+from typing import Annotated, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmhkt.inheritance import Site
 from mmhkt.registry import METHODS
-from .distiller import Distiller, project
+from .distiller import Distiller, at_smaller_size, project
 
 
 @METHODS.register_module()
@@ -23,6 +23,7 @@ class VID(Distiller):
     regressed from the child's (three 1x1 convolutions with ReLUs between)
     and whose variance is learned, one a channel. Without the constant of the
     Gaussian, and so it may be negative. Weight 1 is that of the benchmarks.
+    Of two sizes the larger map is pooled to the smaller one.
 
     Args:
         start (float): Variance at the start. Defaults to 5.
@@ -38,6 +39,9 @@ class VID(Distiller):
 
     def adapter(self, site: Site) -> nn.Module:
         return Gaussian(site, self.start)
+
+    def match(self, q: Tensor, z: Tensor) -> Tuple[Tensor, Tensor]:
+        return at_smaller_size(q, z)
 
     def distillation(self, q: Tensor, z: Tensor, i: int, *_) -> Tensor:
         """Loss of maps (B, C, H, W), the child's being the mean."""

@@ -37,6 +37,7 @@ class Described:
 Finite = float
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
+AtLeastOne = Annotated[float, Ge(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]

@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,16 +12,21 @@ import torch
 import torch.nn.functional as F
 from distiller_helpers import ALL, distiller, loss_of, step_of
 from helpers import digits_config, prepared
+from mmengine.config import Config
 from mmpretrain.structures import DataSample
+from seg_helpers import tiny_model
 from torch import nn
 
 from mmhkt.inheritance import Layout, Site
 from mmhkt.methods import (AT, CC, CRD, CWD, DIST, DKD, KD, MGD, NST, OFD, PKT,
                            RKD, SP, VID, FitNet, ReviewKD)
 from mmhkt.methods.crd import Contrast, mean_of_each
+from mmhkt.methods.dist import correlation
 from mmhkt.methods.kd import independent_divergence
 from mmhkt.methods.ofd import Connector, partial_distance
 from mmhkt.methods.reviewkd import Fusion, hierarchical_context
+from mmhkt.methods.rkd import angles, distances
+from mmhkt.models import ImageFormat, Inheritance, Parent, build_network
 
 
 @pytest.fixture
@@ -41,7 +47,7 @@ def connected(method, *pairs):
         Site(f'c{i}', f'p{i}', Layout.of(c, (32, 32)), Layout.of(p, (32, 32)))
         for i, (c, p) in enumerate(pairs)
     ]
-    network = SimpleNamespace(want=lambda sites: None)
+    network = SimpleNamespace(want=lambda sites: None, conflict=None)
     method.connect(sites, network, network)
     return method
 
@@ -169,6 +175,33 @@ def test_dkd_with_a_certain_parent_is_finite():
     assert loss.isfinite() and q.grad.isfinite().all()
 
 
+@pytest.mark.parametrize('method', [KD, DKD])
+def test_a_parent_that_rules_classes_out(method):
+    """By logits of -inf: what has no probability adds nothing."""
+    torch.manual_seed(0)
+    method, step = method(), labelled(range(4))
+    q, z = torch.randn(2, 4, 6)
+    least = z.clone()
+    z[:, 5], least[:, 5] = -math.inf, -1e4
+    for other in q, q.where(z.isfinite(), -math.inf):
+        other.requires_grad_()
+        for term in (t for t in method.weights if t != 'native'):
+            loss = getattr(method, term)(other, z, 0, step)
+            if other is q:
+                close(loss, getattr(method, term)(q, least, 0, step))
+            loss.backward()
+            assert loss.isfinite() and other.grad.isfinite().all()
+
+
+def test_a_parent_that_is_certain_of_single_classes():
+    q = torch.randn(2, 2, requires_grad=True)
+    z = torch.tensor([[math.inf, 1.], [-math.inf, 0.]])
+    loss = independent_divergence(q, z)
+    close(loss, independent_divergence(q, z.clamp(-1e4, 1e4)))
+    loss.backward()
+    assert q.grad.isfinite().all()
+
+
 def test_dkd_refuses_mixed_labels():
     step = labelled([0, 1])
     step.data_samples[0].set_gt_score(torch.rand(5))
@@ -182,9 +215,40 @@ def test_dist_wants_correlation_only():
     q = (3 * z.softmax(1)).log()  # the same probabilities
     assert method.inter(q, z).abs() < 1e-6
     assert method.intra(q, z).abs() < 1e-6
-    # Two classes, opposite order: correlation -1, so 1 - (-1).
-    q, z = torch.tensor([[1., 0.]]), torch.tensor([[0., 1.]])
-    close(method.inter(q, z), torch.tensor(2.))
+    # Opposite probabilities: correlation -1, so 1 - (-1).
+    q, z = torch.tensor([[.5, .3, .2]]).log(), torch.tensor([[1., 3., 4.]])
+    close(method.inter(q, (z / 8).log()), torch.tensor(2.))
+
+
+@pytest.mark.parametrize('term', ['inter', 'intra'])
+@pytest.mark.parametrize('spread', [0., 1e-6])
+def test_dist_of_a_head_that_begins_with_zero(term, spread):
+    """The gradient is bounded, so that the first step ruins nothing."""
+    torch.manual_seed(0)
+    q = (spread * torch.randn(16, 10)).requires_grad_()
+    getattr(DIST(), term)(q, 3 * torch.randn(16, 10)).backward()
+    assert 1 < q.grad.norm() < 20
+
+
+@pytest.mark.parametrize('dim', [0, 1])
+def test_dist_of_ordinary_logits_is_pearsons(dim):
+    torch.manual_seed(0)
+    q, z = (torch.randn(2, 16, 10) / 4).softmax(2)
+    rows = (q, z) if dim == 1 else (q.T, z.T)
+    expected = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(*rows)]
+    close(correlation(q, z, dim), torch.stack(expected))
+
+
+def test_dist_compares_no_two_values():
+    """Whose correlation is 1 or -1, with a gradient near a tie alone."""
+    method = DIST()
+    q = torch.tensor([[0., 1e-4], [1., 2.], [3., 3.]], requires_grad=True)
+    z = torch.tensor([[3., 0.], [0., 1.], [1., 0.]])
+    for loss in method.inter(q, z), method.intra(q[:2], z[:2]):
+        loss.backward()
+        assert loss == 0 and not q.grad.any()
+    method.intra(q, z).backward()
+    assert q.grad.any()
 
 
 def test_dense_logits_are_rows():
@@ -197,6 +261,27 @@ def test_dense_logits_are_rows():
     assert rows_q.shape == rows_z.shape == (2 * 6 * 6, 4)
     assert torch.equal(rows_z[0], z[0, :, 0, 0])
     assert torch.equal(rows_z[1], z[0, :, 0, 1])
+
+
+@pytest.mark.parametrize('child, parent', [(4, 8), (8, 4), (7, 14)])
+def test_sizes_as_the_public_codes_have_them(child, parent):
+    """RepDistiller and mdistiller pool the larger map of AT, NST and VID, and
+    no map of SP."""
+    torch.manual_seed(0)
+    q, z = torch.rand(2, 6, child, child), torch.rand(2, 9, parent, parent)
+    smaller = [F.adaptive_avg_pool2d(f, min(child, parent)) for f in (q, z)]
+    for method, expected in ((AT, smaller), (NST, smaller), (VID, smaller),
+                             (SP, (q, z))):
+        method = connected(method(), (q.shape, z.shape))
+        pair = method.pair(features_of(q, z), method.sites[0])
+        assert all(map(torch.equal, pair, expected))
+        method.distillation(*method.adapt(*pair, 0, None), 0)
+
+
+@pytest.mark.parametrize('method', [AT, NST, CWD])
+def test_one_position_is_refused(method):
+    with pytest.raises(ValueError, match='one position.*constant'):
+        connected(method(), ((2, 4, 1, 1), (2, 6, 4, 4)))
 
 
 @pytest.mark.parametrize('method', [FitNet, AT, NST, VID, MGD, CWD, OFD])
@@ -235,6 +320,15 @@ def test_at_power():
     close(AT(power=1.).distillation(q, z), torch.tensor((.16 + .64) / 2))
 
 
+def test_at_power_of_zeros():
+    """ReLUs leave them, and below 1 their power has no gradient."""
+    q = torch.tensor([[[[0., 2., 0., 1.]]]], requires_grad=True)
+    AT(power=1.).distillation(q, torch.rand(1, 5, 1, 4)).backward()
+    assert q.grad.isfinite().all()
+    with pytest.raises(ValueError, match='AT: power must be.*from 1 on'):
+        AT(power=.5)
+
+
 def test_vid_by_hand():
     vid = connected(VID(start=5.), ((2, 3, 1, 1), (2, 3, 1, 1)))
     adapter = vid.adapters[0]
@@ -244,6 +338,45 @@ def test_vid_by_hand():
     q, z = vid.adapt(q, z, 0, None)
     close(vid.distillation(q, z, 0), torch.tensor(.5 * (4 / 5 + math.log(5.))))
     assert {n for n, _ in VID.named_parameters(vid)} >= {'adapters.0.scale'}
+
+
+@pytest.mark.parametrize('method, term, case', [
+    (RKD, 'angle', 'tie'),
+    (RKD, 'distance', 'tie'),
+    (SP, 'distillation', 'zero'),
+    (PKT, 'distillation', 'zero'),
+    (partial(CC, kernel='gaussian'), 'distillation', 'zero'),
+])
+def test_images_next_to_nothing(method, term, case):
+    """A feature of 0, or two that are equal, have an ordinary gradient."""
+    torch.manual_seed(0)
+    q, z = torch.randn(16, 8), torch.randn(16, 8)
+    norms = []
+    for index, value in ((0, q[0]), (1, q[0] if case == 'tie' else 0.)):
+        q = q.detach().clone()
+        q[index] = value
+        q.requires_grad_()
+        getattr(method(), term)(q, z).backward()
+        norms.append(q.grad.norm())
+    assert norms[1] < 20 * norms[0]
+
+
+def test_images_that_only_the_parent_tells_apart_by_rounding():
+    torch.manual_seed(0)
+    z = torch.randn(8, 16)
+    z[1] = z[0]
+    expected = angles(z)
+    z[1] *= 1 + 1e-6
+    torch.testing.assert_close(angles(z), expected, rtol=0, atol=1e-3)
+
+
+def test_distances_of_features_with_a_large_mean():
+    torch.manual_seed(0)
+    vectors = 1 + 0.01 * torch.randn(64, 384)
+    exact = vectors.double()
+    exact = (exact[:, None] - exact).norm(dim=2)
+    exact = (exact / exact[exact > 0].mean()).float()
+    torch.testing.assert_close(distances(vectors), exact, rtol=0, atol=1e-5)
 
 
 def test_cc_kernels():
@@ -571,6 +704,25 @@ def test_other_classes_of_the_parent(tmp_path):
             prepared(digits_config(tmp_path, f'mmhkt.{method}', parent))
     # Features may still be compared.
     prepared(digits_config(tmp_path, 'mmhkt.AT', parent))
+
+
+def test_other_classes_of_a_segmentor():
+    """As many, of other names: CWD compares them channel by channel too."""
+    cfg = Config(dict(model=tiny_model(), default_scope='mmseg'))
+
+    def connect(method, classes):
+        child = build_network(cfg)
+        parent = Parent(config=cfg, random_weights=True, classes=classes)
+        parent.connect(child, ImageFormat.of(child, cfg))
+        images = torch.rand(2, 3, 64, 64)
+        Inheritance(child, parent, [method], images, classes=list('abcd'))
+
+    for method in KD(), CWD():
+        with pytest.raises(ValueError, match='"a" is none of these'):
+            connect(method, list('efgh'))
+    # In another order they are matched, and features need no names.
+    connect(CWD(), list('dcba'))
+    connect(CWD(sites='last'), list('efgh'))
 
 
 def _classifier(classes):

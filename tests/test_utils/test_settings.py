@@ -67,6 +67,7 @@ RIGHT = {
     'a number from 0 on and up to 1': {'zero', 'a part'},
     'a number above 0 and up to 1': {'a part'},
     'a number above 1e-05 and up to 80': {'a part'},
+    'a number from 1 on': set(),
     'a whole number from 1 on': set(),
     'a whole number from 0 on': {'zero'},
     'a string that is not empty': {'a word', 'too long'},
