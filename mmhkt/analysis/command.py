@@ -5,7 +5,7 @@ import time
 from argparse import Namespace
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import (Callable, Iterator, List, NamedTuple, Optional,
+from typing import (Callable, Iterable, Iterator, List, NamedTuple, Optional,
                     Sequence)
 
 import torch
@@ -17,17 +17,20 @@ from rich.console import Console
 from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                            TimeElapsedColumn, TimeRemainingColumn)
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmhkt.inheritance import Classes, Dissection, Trunk, pair_stages
 from mmhkt.models import ImageFormat, Parent, build_network, task_of
+from mmhkt.models.tasks import Classification
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
 from mmhkt.utils.config import ConfigError, set_dataloader_defaults
 from mmhkt.utils.files import write_text
 from .attribution import where_they_look
 from .given import Given, given_comparison, given_runs
-from .observe import PARENT, Observation, observe
+from .observe import Observation, observe
+from .order import cut_volumes, shuffled
 from .report import render, table_of
-from .summary import summarise
+from .summary import noun_of, summarise
 
 
 def run(args: Namespace) -> None:
@@ -74,7 +77,8 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
 
     Args:
         given (Given): The children.
-        images (int, optional): How many. Defaults to None, all.
+        images (int, optional): How many, see :func:`shuffled`. Defaults to
+            None, all.
     """
     cfg = given.cfg
     set_dataloader_defaults(cfg, ('val_dataloader', ))
@@ -86,39 +90,60 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
     # package, as a runner would find them.
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         loader = Runner.build_dataloader(cfg.val_dataloader, seed=0)
+    meta = getattr(loader.dataset, 'metainfo', None) or {}
+
+    def judge() -> Evaluator:
+        return _evaluator(cfg, meta)
+
+    if noun_of(cfg) == 'volumes':
+        _check_whole(loader)
+    loader, order = shuffled(loader, images)
     child = next(iter(children.values()))
     image = child.data_preprocessor(next(iter(loader)), False)['inputs'][:1]
     parent = Parent.from_cfg(cfg.parent)
     parent.connect(child, ImageFormat.of(child, cfg))
-    stages = _stages(child, parent, image)
-    meta = getattr(loader.dataset, 'metainfo', None) or {}
-    total = len(loader.dataset) if images is None else min(
-        images, len(loader.dataset))
-    with progress(total) as tell:
+    trunks = _trunks(child, parent, image)
+    classes = list(meta.get('classes') or ())
+    why = _other_classes(
+        map(_class_count, trunks), classes, parent.classes)
+    if why:
+        Console().print(f'The parent is not scored: {why}', soft_wrap=True)
+    with progress(len(order.positions)) as tell:
         found = observe(
             children,
             parent,
             loader,
-            stages,
-            images,
+            pair_stages(*trunks),
             tell,
-            judge=lambda: _evaluator(cfg, meta))
-    classes = list(meta.get('classes') or ())
-    why = _other_classes(found, classes, parent.classes)
-    if why:
-        Console().print(f'The parent is not scored: {why}', soft_wrap=True)
-        for of_networks in (found.scores, found.sums):
-            of_networks.pop(PARENT, None)
+            judge,
+            order,
+            score_parent=not why)
     return Seen(found, classes, children, None if why else parent,
                 loader.dataset)
 
 
-def _other_classes(found: Observation, classes: Sequence[str],
+def _check_whole(loader: DataLoader) -> None:
+    cut = cut_volumes(loader)
+    if cut:
+        raise ConfigError(
+            f'The validation set has some slices only of {len(cut)} volumes '
+            f'({", ".join(cut[:3])}{", ..." if len(cut) > 3 else ""}), but '
+            'VolumeDice scores whole ones (empty_every=1, indices=None); '
+            '--images takes whole volumes.')
+
+
+def _other_classes(counts: Iterable[Optional[int]], classes: Sequence[str],
                    parents: Optional[Sequence[str]]) -> str:
     """Why the parent's predictions are not of the classes that the images
-    have; nothing where they are."""
-    counts = {scores.shape[1] for scores in found.scores.values()}
-    if len(counts) > 1:
+    have; nothing where they are.
+
+    Args:
+        counts (Iterable[int | None]): How many classes child and parent tell
+            apart, as far as that is known.
+        classes (Sequence[str]): Names of those of the data set.
+        parents (Sequence[str], optional): Names of the parent's.
+    """
+    if len(set(counts) - {None}) > 1:
         return 'it has another number of classes than the child'
     names = [tuple(own) if own else None for own in (classes, parents)]
     try:
@@ -126,6 +151,17 @@ def _other_classes(found: Observation, classes: Sequence[str],
     except ValueError as error:
         return str(error)
     return '' if order is None else 'its classes are in another order'
+
+
+def _class_count(trunk: Trunk) -> Optional[int]:
+    """As the head says, else as many as there are logits."""
+    task = task_of(trunk.dissection.network)
+    if task.num_classes is not None:
+        return task.num_classes
+    if not isinstance(task, Classification):
+        return None
+    site = task.logits_site(trunk.dissection)
+    return None if site is None else trunk.dissection.shape(site)[1]
 
 
 @contextmanager
@@ -188,11 +224,12 @@ def _evaluator(cfg: Config, meta: dict) -> Evaluator:
     return evaluator
 
 
-def _stages(child: nn.Module, parent: Parent, image: torch.Tensor) -> list:
-    networks = []
-    for network, shown, role in ((child, image,
-                                  'child'), (parent.network,
-                                             parent.images(image), 'parent')):
-        task = task_of(network)
-        networks.append(Trunk(Dissection(network, shown, role, task.backbone)))
-    return pair_stages(*networks)
+def _trunks(child: nn.Module, parent: Parent,
+            image: torch.Tensor) -> List[Trunk]:
+    return [
+        Trunk(Dissection(network, shown, role,
+                         task_of(network).backbone))
+        for network, shown, role in (
+            (child, image, 'child'),
+            (parent.network, parent.images(image), 'parent'))
+    ]

@@ -1,5 +1,4 @@
 # Copyright (c) mmhkt authors. All rights reserved.
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -10,12 +9,15 @@ from torch import Tensor, nn
 
 from mmhkt.evaluation import ImageSums
 from mmhkt.evaluation.image_sums import image_scores
+from mmhkt.inheritance import Dissection, Extraction, Layout
+from mmhkt.inheritance.layout import as_map
 from mmhkt.models import Parent
+from .order import Order, as_they_come
 from .representation import ExplainedVariance, MinibatchCKA
 
 PARENT = 'parent'
-# Of each side of a map at most so many positions are taken for the least
-# squares; between neighbours there is little that is new.
+# Of each side of a map at most so many positions are taken; between neighbours
+# there is little that is new.
 POSITIONS = 8
 
 
@@ -36,6 +38,10 @@ class Observation:
         sums (dict[str, dict[str, ImageSums]]): Network -> score -> what each
             image contributed; empty where nothing judged.
         images (int): N, pairs of them in flow.
+        positions (ndarray | None): Where in the data set they are, (N, ),
+            ascending; None: from 0 on.
+        held_out (str): What was held out as a whole where the variance
+            explained was judged, in words.
     """
     stages: List[Tuple[str, str]]
     cka: Dict[str, np.ndarray] = field(default_factory=dict)
@@ -44,6 +50,8 @@ class Observation:
     labels: Optional[np.ndarray] = None
     sums: Dict[str, Dict[str, ImageSums]] = field(default_factory=dict)
     images: int = 0
+    positions: Optional[np.ndarray] = None
+    held_out: str = ''
 
 
 @torch.no_grad()
@@ -51,9 +59,10 @@ def observe(children: Dict[str, nn.Module],
             parent: Parent,
             loader,
             stages: Sequence[Tuple[str, str]],
-            images: Optional[int] = None,
             tell: Callable[[int], None] = lambda done: None,
-            judge: Optional[Callable[[], Evaluator]] = None) -> Observation:
+            judge: Optional[Callable[[], Evaluator]] = None,
+            order: Optional[Order] = None,
+            score_parent: bool = True) -> Observation:
     """Show images to children and their parent, and compare what they make.
 
     Nothing is trained, and nothing but sums is kept of features.
@@ -62,79 +71,94 @@ def observe(children: Dict[str, nn.Module],
         children (dict[str, nn.Module]): Of one architecture, in eval mode;
             the first one's preprocessor is everybody's.
         parent (Parent): Connected to such a child.
-        loader (DataLoader): Of labelled images.
+        loader (DataLoader): Of labelled images, in a random order, see
+            :func:`shuffled`.
         stages (Sequence): Pairs (child's module, parent's module).
-        images (int, optional): Stop after so many. Defaults to None, all.
         tell (callable): Gets the number of images after each batch.
         judge (callable, optional): Makes what scores a network's predictions.
             Defaults to None: they are not scored, but for the probabilities
             of classes.
+        order (Order, optional): That of the loader. What is found is in the
+            order of the data set. Defaults to None, as they come.
+        score_parent (bool): Whether the parent's predictions are of the same
+            classes. Defaults to True.
     """
+    order = as_they_come(loader) if order is None else order
     networks = {**children, PARENT: parent.network}
-    names = dict.fromkeys(children, [c for c, _ in stages])
-    names[PARENT] = [p for _, p in stages]
-    found = Observation([tuple(pair) for pair in stages])
+    scored = [name for name in networks if name != PARENT or score_parent]
+    found = Observation([tuple(pair) for pair in stages],
+                        held_out=order.held_out)
     cka = {name: MinibatchCKA(len(stages), len(stages)) for name in children}
     maps: Dict[str, list] = {}
-    scores: Dict[str, list] = {name: [] for name in networks}
-    judges = {} if judge is None else {name: judge() for name in networks}
+    scores: Dict[str, list] = {name: [] for name in scored}
+    judges = {} if judge is None else {name: judge() for name in scored}
     labels: List[int] = []
     preprocess = next(iter(children.values())).data_preprocessor
-    with ExitStack() as stack:
-        seen = {
-            name: stack.enter_context(_Seen(network, names[name]))
-            for name, network in networks.items()
-        }
-        for batch in loader:
-            data = preprocess(batch, False)
-            for name, network in networks.items():
-                inputs, samples = data['inputs'], data['data_samples']
-                if name == PARENT:
-                    inputs = parent.images(inputs)
-                    samples = [_of_any_classes(s) for s in samples]
-                samples = network(inputs, samples, mode='predict')
-                if name in judges:
-                    judges[name].process(samples, batch)
+    readers: Dict[str, _Reader] = {}
+    for batch in loader:
+        data = preprocess(batch, False)
+        for name, network in networks.items():
+            inputs, samples = data['inputs'], data['data_samples']
+            if name == PARENT:
+                inputs = parent.images(inputs)
+                samples = [_of_any_classes(s) for s in samples]
+            if name not in readers:
+                role = int(name == PARENT)
+                readers[name] = _Reader(network, inputs[:1],
+                                        [pair[role] for pair in stages],
+                                        ('child', 'parent')[role])
+            samples = readers[name].predict(inputs, samples)
+            if name in judges:
+                judges[name].process(samples, batch)
+            if name in scores:
                 scores[name] += [
                     sample.pred_score.cpu().numpy() for sample in samples
                     if 'pred_score' in sample
                 ]
-            features = {name: s.take() for name, s in seen.items()}
-            first = found.images
-            found.images += len(data['data_samples'])
-            held_out = torch.arange(first, found.images) % 2 == 1
-            for name in children:
-                cka[name].update(features[name], features[PARENT])
-                pairs = [
-                    _aligned(q, z)
-                    for q, z in zip(features[name], features[PARENT])
-                ]
-                if name not in maps:
-                    maps[name] = [
-                        ExplainedVariance(q.shape[-1], z.shape[-1])
-                        for q, z in pairs
-                    ]
-                for one, (q, z) in zip(maps[name], pairs):
-                    # Both frames of a pair, a batch of them after the other.
-                    one.update(q, z, held_out.repeat(len(q) // len(held_out)))
-            labels += [
-                int(s.gt_label) for s in data['data_samples']
-                if 'gt_label' in s and s.gt_label.numel() == 1
+        first = found.images
+        found.images += len(data['data_samples'])
+        folds = torch.from_numpy(order.folds[first:found.images])
+        # Of a pair the first frame: the second would be almost the same again,
+        # and a batch no longer random.
+        sampled = {
+            name: [x[:len(folds)] for x in reader.sampled()]
+            for name, reader in readers.items()
+        }
+        for name in children:
+            cka[name].update(sampled[name], sampled[PARENT])
+            pairs = [
+                _aligned(q, z) for q, z in zip(readers[name].features,
+                                               readers[PARENT].features)
             ]
-            tell(found.images)
-            if images is not None and found.images >= images:
-                break
+            if name not in maps:
+                maps[name] = [
+                    ExplainedVariance(q.shape[-1], z.shape[-1])
+                    for q, z in pairs
+                ]
+            for one, (q, z) in zip(maps[name], pairs):
+                # Both frames of a pair, a batch of them after the other.
+                one.update(q, z, folds.repeat(len(q) // len(folds)))
+        labels += [
+            int(s.gt_label) for s in data['data_samples']
+            if 'gt_label' in s and s.gt_label.numel() == 1
+        ]
+        tell(found.images)
     for name in children:
         found.cka[name] = cka[name].compute().numpy()
         found.explained[name] = np.array([one.compute() for one in maps[name]],
                                          dtype=float)
+    back = np.argsort(order.positions[:found.images])
+    found.positions = order.positions[back]
     for name, evaluator in judges.items():
+        for metric in evaluator.metrics:
+            if len(metric.results) == found.images:
+                metric.results = [metric.results[i] for i in back]
         judged = image_scores(evaluator.metrics, found.images, step=0)
         found.sums[name] = {} if judged is None else judged.sums
     if len(labels) == found.images:
-        found.labels = np.array(labels)
+        found.labels = np.array(labels)[back]
         found.scores = {
-            name: np.stack(rows)
+            name: np.stack(rows)[back]
             for name, rows in scores.items() if len(rows) == found.images
         }
     return found
@@ -149,36 +173,56 @@ def _of_any_classes(sample):
     return sample
 
 
-class _Seen:
-    """The features of a network's modules in its last pass."""
+class _Reader:
+    """Reads a network's features at some sites in its last pass: maps
+    channels first, tokens as the maps that they lie on."""
 
-    def __init__(self, network: nn.Module, names: Sequence[str]):
-        modules = dict(network.named_modules())
-        self._modules = [modules[name] for name in names]
-        self._features: List[Optional[Tensor]] = [None] * len(names)
+    def __init__(self, network: nn.Module, image: Tensor, sites: Sequence[str],
+                 role: str):
+        self._network = network
+        self._sites = sites
+        dissection = Dissection(network, image, role)
+        self._extraction = Extraction(network, dissection, None, None)
+        self._extraction.want(sites)
+        self._extraction.copy_overwritten(sites)
+        self._grids: List[Optional[Tuple[int, int]]] = []
+        self.features: List[Tensor] = []
 
-    def __enter__(self) -> '_Seen':
-        self._handles = [
-            module.register_forward_hook(self._keep(i))
-            for i, module in enumerate(self._modules)
+    def predict(self, images: Tensor, samples: list) -> list:
+        """What the network predicts."""
+        reading = self._extraction
+        with reading.tapped(), reading.record():
+            predicted = self._network(images, samples, mode='predict')
+        self.features = [
+            _on_grid(reading.feature(site), images.shape[-2:])
+            for site in self._sites
         ]
-        return self
+        reading.forget()
+        # Images of other sizes are sampled on the first one's grid.
+        self._grids = self._grids or [
+            tuple(min(POSITIONS, size)
+                  for size in x.shape[2:]) if x.dim() == 4 else None
+            for x in self.features
+        ]
+        return predicted
 
-    def __exit__(self, *_) -> None:
-        for handle in self._handles:
-            handle.remove()
+    def sampled(self) -> List[Tensor]:
+        """The features, as large in each pass: maps at so many positions,
+        the mean of tokens that lie on no grid."""
+        return [
+            _sampled(_channels_last(x), *grid) if grid else
+            x.mean(1) if x.dim() == 3 else x
+            for x, grid in zip(self.features, self._grids)
+        ]
 
-    def _keep(self, i: int) -> Callable:
 
-        def keep(module, args, output) -> None:
-            if isinstance(output, (tuple, list)):
-                output = output[-1]
-            self._features[i] = output.detach()
-
-        return keep
-
-    def take(self) -> List[Tensor]:
-        return list(self._features)
+def _on_grid(feature: Tensor, image_size: Tuple[int, int]) -> Tensor:
+    if feature.dim() != 3:
+        return feature
+    try:
+        return as_map(feature, Layout.of(feature.shape, image_size))
+    except ValueError:
+        return feature
 
 
 def _aligned(q: Tensor, z: Tensor) -> Tuple[Tensor, Tensor]:

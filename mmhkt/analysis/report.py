@@ -10,6 +10,7 @@ from rich.table import Table
 from mmhkt.comparison.plots import MUTED, PALETTE, STYLE, make_figure, make_svg
 from mmhkt.comparison.report import environment_of_pages
 from .given import ALONE, CHILD
+from .representation import ENOUGH
 from .summary import largest_changes
 
 NOTHING = '–'
@@ -21,9 +22,11 @@ def table_of(summary: dict) -> Table:
     """The figures that fit on a screen: a network a row."""
     networks = summary['networks']
     table = Table(
-        title=f'{summary["images"]:,} images',
-        caption='CKA with the stage of the parent; share of its variance '
-        'explained')
+        title=shown_text(summary),
+        caption=' '.join([
+            'CKA with the stage of the parent; share of its variance '
+            'explained.', *unknown_texts(summary)
+        ]))
     table.add_column('network')
     if networks:
         table.add_column(summary['metric'])
@@ -55,23 +58,25 @@ def sentences(summary: dict) -> List[str]:
     alone = summary['reference'] if summary['reference'] != ALONE else (
         'the child alone')
     parent = changes['parent_right']
+    things, scored = summary['noun'], f'{summary["scored"]:,}'
+    p = f'p {_p(changes["p"])}{adjusted_text(summary)}'
     if summary['classification']:
         lines = [
-            f'Of {summary["images"]:,} images {who} wins {changes["won"]:,} '
+            f'Of {scored} images {who} wins {changes["won"]:,} '
             f'that {alone} gets wrong, and loses {changes["lost"]:,} that '
-            f'it gets right (McNemar\'s exact test: p {_p(changes["p"])}).'
+            f"it gets right (McNemar's exact test: {p})."
         ]
         right = 'right'
     else:
         lines = [
-            f'Of {summary["images"]:,} images {who} has the better '
+            f'Of {scored} {things} {who} has the better '
             f'{summary["metric"]} on {changes["won"]:,} and {alone} on '
             f'{changes["lost"]:,} (Wilcoxon\'s signed-rank test of the '
-            f'differences image by image: p {_p(changes["p"])}).'
+            f'differences {things[:-1]} by {things[:-1]}: {p}).'
         ]
         right = f'better than {alone}'
     if parent['all'] is not None:
-        shares = [f'{_percent(parent["all"])} of all images'] + [
+        shares = [f'{_percent(parent["all"])} of all {things}'] + [
             f'{_percent(parent[part])} of the {part} ones'
             for part in ('won', 'lost') if parent[part] is not None
         ]
@@ -84,6 +89,39 @@ def sentences(summary: dict) -> List[str]:
                      ', '.join(f'{part} ({gain_text(gain, summary)})'
                                for part, gain in gains) + '.')
     return lines
+
+
+def shown_text(summary: dict) -> str:
+    """How much was shown."""
+    if summary['noun'] == 'volumes':
+        return (f'{summary["images"]:,} slices of {summary["scored"]:,} '
+                'volumes')
+    return f'{summary["images"]:,} {summary["noun"]}'
+
+
+def adjusted_text(summary: dict) -> str:
+    """For what p-values are adjusted."""
+    count = len(summary['changes'])
+    return f', adjusted for {count} children by Holm' if count > 1 else ''
+
+
+def unknown_texts(summary: dict) -> List[str]:
+    """Why there are figures that are not known."""
+
+    def lacks(values) -> bool:
+        return any(map(lacks, values)) if isinstance(
+            values, list) else values is None
+
+    texts = []
+    if lacks(list(summary['cka'].values())):
+        texts.append('No CKA: of features that do not vary, or of fewer than '
+                     '4 images.')
+    if lacks(list(summary['explained'].values())):
+        texts.append(
+            f'No variance explained: fewer than {ENOUGH} rows (images times '
+            'positions) a channel to fit on, nothing to judge on, or a '
+            'feature that does not vary; show more images.')
+    return texts
 
 
 def score_text(value: Optional[float], summary: dict) -> str:
@@ -132,7 +170,10 @@ def render(summary: dict, shown: Sequence[dict] = ()) -> str:
                 number=_number,
                 percent=_percent,
                 p_value=_p,
-                score_text=score_text)
+                score_text=score_text,
+                shown=shown_text(summary),
+                adjusted=adjusted_text(summary),
+                unknown=unknown_texts(summary))
 
 
 def _heat_map(key: str, summary: dict, name: str) -> str:
@@ -143,7 +184,7 @@ def _heat_map(key: str, summary: dict, name: str) -> str:
         axes.text(
             j,
             i,
-            f'{value:.2f}',
+            _two(value),
             ha='center',
             va='center',
             color='#ffffff' if value > .6 else '#000000')
@@ -155,7 +196,7 @@ def _heat_map(key: str, summary: dict, name: str) -> str:
     return make_svg(
         figure, key,
         f'CKA of the stages of {name} with those of the parent: ' +
-        '; '.join(', '.join(f'{v:.2f}' for v in row) for row in values))
+        '; '.join(', '.join(map(_two, row)) for row in values))
 
 
 def _short(names: Sequence[str]) -> List[str]:
@@ -183,8 +224,8 @@ def _bars(summary: dict) -> str:
             width * .9,
             color=PALETTE[i % len(PALETTE)],
             label=name)
-        texts.append(f'{name} ' + ', '.join(f'{100 * v:.0f} %'
-                                            for v in values))
+        texts.append(f'{name} ' + ', '.join(
+            NOTHING if np.isnan(v) else f'{100 * v:.0f} %' for v in values))
     parents = _short([p for _, p in summary['stages']])
     axes.set_xticks(range(len(parents)), parents)
     axes.set(ylabel='% of variance explained', xlabel='stage of the parent')
@@ -289,6 +330,10 @@ def _maps(key: str, one: dict, summary: dict) -> str:
         _words(one, summary) + '; predicted: ' +
         ', '.join(f'{name} {summary["classes"][c]}'
                   for name, c in one['predicted'].items()))
+
+
+def _two(value: float) -> str:
+    return NOTHING if np.isnan(value) else f'{value:.2f}'
 
 
 def _number(value: Optional[float]) -> str:

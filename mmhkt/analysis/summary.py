@@ -4,8 +4,11 @@ import math
 from typing import Dict, List, Optional, Tuple
 
 import numpy as np
+from mmengine.config import Config
 
+from mmhkt.comparison.intervals import holm
 from mmhkt.comparison.metrics import higher_is_better, metric_of
+from mmhkt.utils import type_name
 from .changes import (accuracy_by_class, better_and_worse, calibration,
                       score_by_part, won_and_lost)
 from .given import Given
@@ -13,6 +16,8 @@ from .observe import PARENT, Observation
 
 # Of flow; other scores are in %.
 PIXELS = ('EPE', 'EPE-image')
+# Evaluator -> what it scores one by one, where that is no image.
+NOUNS = dict(EndPointError='pairs', VolumeDice='volumes')
 
 
 def summarise(found: Observation, classes: List[str], given: Given) -> dict:
@@ -27,11 +32,16 @@ def summarise(found: Observation, classes: List[str], given: Given) -> dict:
         dict: ``cka`` and ``explained`` of each child; ``metric``, ``unit``,
         ``higher`` and ``networks``, of each its ``score``, ``by_part`` and
         ``calibration``, if the task has a score; ``changes`` of each child
-        that inherited, against ``reference``; ``best``, the child whose score
-        is.
+        that inherited, against ``reference``, its ``p`` adjusted by Holm for
+        the number of such children; ``best``, the child whose score is;
+        ``noun``, what is scored one by one, and ``scored``, how many there
+        are.
     """
     summary = dict(
         images=found.images,
+        scored=found.images,
+        noun='images',
+        held_out=found.held_out,
         checkpoints=dict(given.checkpoints),
         reference=given.reference,
         stages=[list(pair) for pair in found.stages],
@@ -86,7 +96,7 @@ def _add_classes(summary: dict, found: Observation, classes: List[str],
                 key: _plain(value)
                 for key, value in calibration(scores, found.labels).items()
             })
-    _add_changes(summary, right, given, won_and_lost)
+    _add_changes(summary, right, given, won_and_lost, found.positions)
 
 
 def _add_scores(summary: dict, found: Observation, classes: List[str],
@@ -100,6 +110,7 @@ def _add_scores(summary: dict, found: Observation, classes: List[str],
         unit='px' if name in PIXELS else '%',
         higher=higher_is_better(metric, rule),
         parts='speed, px a frame' if name in PIXELS else 'class')
+    summary['noun'] = noun_of(given.cfg)
     by_image = {}
     for network, sums in found.sums.items():
         by_image[network] = sums[metric].by_image()
@@ -112,16 +123,32 @@ def _add_scores(summary: dict, found: Observation, classes: List[str],
             },
             calibration=None)
 
+    summary['scored'] = len(next(iter(by_image.values())))
+
     def compare(child, alone, parent) -> dict:
         return better_and_worse(child, alone, parent, summary['higher'])
 
-    _add_changes(summary, by_image, given, compare)
+    _add_changes(summary, by_image, given, compare, found.positions)
 
 
-def _add_changes(summary: dict, values: dict, given: Given, compare) -> None:
+def noun_of(cfg: Config) -> str:
+    """What a config's evaluator scores one by one."""
+    evaluators = cfg.get('val_evaluator') or ()
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    nouns = map(NOUNS.get, map(type_name, evaluators))
+    return next(filter(None, nouns), 'images')
+
+
+def _add_changes(summary: dict, values: dict, given: Given, compare,
+                 positions: Optional[np.ndarray]) -> None:
     if given.reference is None:
         return
     alone = values[given.reference]
+    # Volumes, and pairs some of which have no flow, are counted as they are.
+    if positions is None or len(positions) != len(alone) or (
+            summary['noun'] == 'volumes'):
+        positions = np.arange(len(alone))
     for name in given.inherited:
         changes = compare(values[name], alone, values.get(PARENT))
         summary['changes'][name] = dict(
@@ -130,8 +157,12 @@ def _add_changes(summary: dict, values: dict, given: Given, compare) -> None:
             summary['networks'][given.reference]['score'],
             won=len(changes['won']),
             lost=len(changes['lost']),
-            won_samples=changes['won'].tolist(),
-            lost_samples=changes['lost'].tolist())
+            won_samples=positions[changes['won']].tolist(),
+            lost_samples=positions[changes['lost']].tolist())
+    # One of them is the best on these very images.
+    adjusted = holm([c['p'] for c in summary['changes'].values()])
+    for changes, p in zip(summary['changes'].values(), adjusted):
+        changes['p'] = p
 
 
 def largest_changes(summary: dict,

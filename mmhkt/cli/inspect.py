@@ -33,7 +33,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--images',
         type=setting('Count'),
-        help='how many; default: all of the set')
+        help='how many, drawn at random, of volumes whole ones; default: all '
+        'of the set')
     parser.add_argument(
         '--samples',
         type=setting('Number'),

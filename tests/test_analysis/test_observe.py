@@ -9,22 +9,30 @@ import torch
 from browser import check_views, find_browser
 from flow_helpers import flow_config
 from helpers import CONFIGS, digits_config, run
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmpretrain.structures import DataSample
 from mmseg.evaluation import IoUMetric
-from seg_helpers import tiny_config
+from mmseg.registry import DATASETS
+from seg_helpers import images as write_images
+from seg_helpers import tiny_config, tiny_model
 from test_comparison.test_report import Outline
 from torch import nn
+from torch.utils.data import DataLoader
 
-from mmhkt.analysis import ExplainedVariance, attributions
+from mmhkt.analysis import (ExplainedVariance, MinibatchCKA, attributions,
+                            observe, shuffled)
 from mmhkt.analysis.attribution import where_they_look
-from mmhkt.analysis.command import _other_classes, look, pictures
+from mmhkt.analysis.command import _other_classes, _trunks, look, pictures
 from mmhkt.analysis.given import Given, given_comparison
-from mmhkt.analysis.observe import Observation, _aligned
+from mmhkt.analysis.observe import Observation, _aligned, _Reader
 from mmhkt.analysis.report import _short, render, sentences, table_of
 from mmhkt.analysis.summary import largest_changes, summarise
 from mmhkt.cli import inspect
+from mmhkt.comparison.intervals import holm
 from mmhkt.comparison.records import read_record
-from mmhkt.models import build_network
+from mmhkt.inheritance import pair_stages
+from mmhkt.models import ImageFormat, Parent, build_network
 from mmhkt.utils.config import ConfigError, load_config
 
 
@@ -124,9 +132,9 @@ def test_a_parent_of_other_classes_is_not_scored(trained, capsys):
     (None, ''),
 ])
 def test_whether_predictions_are_of_the_same_classes(names, why):
-    found = Observation([])
-    assert why in _other_classes(found, ['cat', 'owl'], names)
-    assert bool(why) == bool(_other_classes(found, ['cat', 'owl'], names))
+    found = _other_classes((2, None), ['cat', 'owl'], names)
+    assert why in found and bool(why) == bool(found)
+    assert 'another number' in _other_classes((2, 3), ['cat', 'owl'], names)
 
 
 def test_only_some_images_and_no_child_alone(trained):
@@ -136,7 +144,7 @@ def test_only_some_images_and_no_child_alone(trained):
     given = Given(cfg, dict(child=str(folder / 'one/child.pth')))
     seen = look(given, images=20)
     found, classes = seen[:2]
-    assert found.images == 32
+    assert found.images == 20
     summary = summarise(found, classes, given)
     assert summary['changes'] == {} and sentences(summary) == []
     assert pictures(summary, seen, 3) == []
@@ -256,6 +264,9 @@ def test_segmentation_by_class(tmp_path):
             batch = pseudo_collate([dataset[i]])
             metric.process(batch,
                            [s.to_dict() for s in network.test_step(batch)])
+    # Image by image in the order of the data set
+    rows = np.stack([intersect.numpy() for intersect, *_ in metric.results])
+    assert (seen.found.sums['child']['mIoU'].above == rows).all()
     areas = [sum(x) for x in zip(*metric.results)]
     expected = (100 * areas[0] / areas[1]).numpy()
     by_part = summary['networks']['child']['by_part']
@@ -271,16 +282,81 @@ def test_segmentation_by_class(tmp_path):
     json.dumps(summary, allow_nan=False)
 
 
+def test_a_segmentor_of_other_classes_is_not_scored(tmp_path, capsys):
+    """It has no names of them; VolumeDice would not even take its labels."""
+    cfg = tiny_config(
+        tmp_path,
+        'mmhkt.HKT',
+        parent=tiny_model(stride=8, width=8, classes=6))
+    given = untrained(cfg, tmp_path)
+    seen = look(given)
+    assert 'not scored: it has another number' in capsys.readouterr().out
+    assert seen.parent is None
+    summary = summarise(seen.found, seen.classes, given)
+    assert list(summary['networks']) == ['child', 'child alone']
+
+
+class Slices(DATASETS.get('BaseSegDataset')):
+    """Images of which every three are a volume of as many."""
+
+    def load_data_list(self):
+        return [
+            dict(info, volume=f'v{i // 3}', slice=i % 3, slices=3)
+            for i, info in enumerate(super().load_data_list())
+        ]
+
+
+def volumes_config(folder):
+    write_images(folder / 'data', count=15)
+    cfg = tiny_config(folder, 'mmhkt.HKT')
+    cfg.val_evaluator = dict(type='mmhkt.VolumeDice')
+    dataset = cfg.val_dataloader.dataset
+    dataset.type = Slices
+    dataset.pipeline[-1].meta_keys = ('volume', 'slice', 'slices',
+                                      'ori_shape', 'img_shape')
+    return cfg
+
+
+def test_volumes(tmp_path):
+    given = untrained(volumes_config(tmp_path), tmp_path)
+    seen = look(given)
+    assert seen.found.images == 15
+    assert seen.found.held_out == 'whole volumes'
+    summary = summarise(seen.found, seen.classes, given)
+    assert (summary['noun'], summary['scored']) == ('volumes', 5)
+    assert sentences(summary)[0].startswith('Of 5 volumes the child has')
+    assert 'volume by volume' in sentences(summary)[0]
+    assert table_of(summary).title == '15 slices of 5 volumes'
+    changes = summary['changes']['child']
+    assert set(changes['won_samples'] + changes['lost_samples']) <= set(
+        range(5))
+    page = render(summary)
+    assert 'volumes won' in page and 'whole volumes are held out' in page
+    # Some of them, whole
+    seen = look(given, images=8)
+    assert seen.found.images == 9
+    assert len(seen.found.sums['child']['mDice'].above) == 3
+    given.cfg.val_dataloader.dataset.indices = 8
+    with pytest.raises(ConfigError, match=r'1 volumes \(v2\)'):
+        look(given)
+
+
 def test_flow_by_speed(tmp_path, monkeypatch):
     given = untrained(flow_config(tmp_path, 'mmhkt.HKT'), tmp_path)
-    held_out, update = [], ExplainedVariance.update
+    folds, update = [], ExplainedVariance.update
     monkeypatch.setattr(
-        ExplainedVariance, 'update', lambda self, q, z, held:
-        (held_out.append(held.tolist()), update(self, q, z, held)))
+        ExplainedVariance, 'update', lambda self, q, z, fold:
+        (folds.append(fold.tolist()), update(self, q, z, fold)))
+    rows, take_up = [], MinibatchCKA.update
+    monkeypatch.setattr(
+        MinibatchCKA, 'update', lambda self, q, z:
+        (rows.append(len(q[0])), take_up(self, q, z)))
     seen = look(given)
-    # Both frames of a pair are fitted on, or neither.
-    assert [False, True] * 2 in held_out and [False] * 2 in held_out
-    assert [False, True] not in held_out
+    # Both frames of a pair are fitted on, or neither; CKA sees the first one.
+    assert {len(fold) for fold in folds} == {2, 4}
+    assert all(fold[:len(fold) // 2] == fold[len(fold) // 2:]
+               for fold in folds)
+    assert set(rows) == {1, 2}
     summary = summarise(seen.found, seen.classes, given)
     assert (summary['metric'], summary['unit']) == ('EPE', 'px')
     # Pairs, not frames.
@@ -306,9 +382,164 @@ def test_flow_by_speed(tmp_path, monkeypatch):
         summary['networks']['child alone']['by_part']['s0-10'] -
         found['by_part']['s0-10'])
     assert changes['won'] + changes['lost'] == len(seen.dataset)
-    assert 'EPE' in sentences(summary)[0]
+    assert sentences(summary)[0].startswith('Of 3 pairs the child has the')
+    assert table_of(summary).title == '3 pairs'
     assert set(Outline(
         render(summary)).tables) == {'results', 'stages', 'parts'}
+
+
+def pair_of(model, parent):
+    """A child, and a parent of random weights that is connected to it."""
+    torch.manual_seed(0)
+    cfg = Config(dict(model=model))
+    child = build_network(cfg).eval()
+    parent = Parent(config=dict(model=parent), random_weights=True)
+    parent.connect(child, ImageFormat.of(child, cfg))
+    return child, parent
+
+
+def classifier(backbone, channels, **neck):
+    return dict(
+        type='mmpretrain.ImageClassifier',
+        data_preprocessor=dict(
+            num_classes=4, mean=[128.] * 3, std=[64.] * 3),
+        backbone=backbone,
+        neck=[
+            *neck.values(),
+            dict(type='mmpretrain.GlobalAveragePooling')
+        ],
+        head=dict(
+            type='mmpretrain.LinearClsHead',
+            num_classes=4,
+            in_channels=channels,
+            loss=dict(type='mmpretrain.CrossEntropyLoss')))
+
+
+SMALL = classifier(
+    dict(
+        type='mmpretrain.ResNet_CIFAR',
+        depth=18,
+        stem_channels=8,
+        base_channels=8), 64)
+TRANSFORMER = classifier(
+    dict(
+        type='mmpretrain.SwinTransformer',
+        arch=dict(
+            embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+        img_size=64,
+        window_size=2), 64)
+BRANCHES = classifier(
+    dict(
+        type='mmpretrain.HRNet',
+        extra={
+            f'stage{i}':
+            dict(
+                num_modules=1,
+                num_branches=i,
+                block='BOTTLENECK' if i == 1 else 'BASIC',
+                num_blocks=(1, ) * i,
+                num_channels=(8, 16, 32, 64)[:i])
+            for i in (1, 2, 3, 4)
+        }),
+    2048,
+    fuse=dict(type='mmpretrain.HRFuseScales', in_channels=(8, 16, 32, 64)))
+
+
+def by_class(count=96, size=32):
+    """Samples of four classes that are told apart by a picture each, in the
+    order of their classes."""
+    rng = torch.Generator().manual_seed(0)
+    pictures = 60 * torch.randn(4, 3, size, size, generator=rng)
+    samples = []
+    for i in range(count):
+        label = i * 4 // count
+        image = 128 + pictures[label] + 40 * torch.randn(
+            3, size, size, generator=rng)
+        samples.append(
+            dict(
+                inputs=image.clamp(0, 255).byte(),
+                data_samples=DataSample().set_gt_label(label)))
+    return samples
+
+
+STAGES = [(f'backbone.layer{i}', f'backbone.layer{i}') for i in (1, 4)]
+
+
+def test_a_set_in_the_order_of_its_classes():
+    """As all images at once, whatever the batches; found in its own order."""
+    child, parent = pair_of(SMALL, SMALL)
+    samples = by_class()
+    cka, scores = {}, {}
+    for size in (1, 24, len(samples)):
+        given = DataLoader(
+            samples, batch_size=size, collate_fn=pseudo_collate)
+        loader, order = shuffled(given)
+        found = observe({'child': child}, parent, loader, STAGES, order=order)
+        cka[size], scores[size] = found.cka['child'], found.scores['child']
+        assert found.labels.tolist() == [i // 24 for i in range(96)]
+        assert found.positions.tolist() == list(range(96))
+        assert found.held_out == order.held_out
+    whole = np.diag(cka[96])
+    assert np.diag(cka[1]) == pytest.approx(whole, abs=.05)
+    assert np.diag(cka[24]) == pytest.approx(whole, abs=.05)
+    assert scores[1] == pytest.approx(scores[96], abs=1e-5)
+    # Class by class it would be another.
+    given = DataLoader(samples, batch_size=24, collate_fn=pseudo_collate)
+    found = observe({'child': child}, parent, given, STAGES)
+    assert abs(np.diag(found.cka['child']) - whole).max() > .05
+
+
+@pytest.mark.parametrize('other', [TRANSFORMER, BRANCHES])
+def test_stages_of_several_outputs(other):
+    """Swin's return their size too, HRNet's are outputs of one module."""
+    child, parent = pair_of(SMALL, other)
+    samples = by_class(16, 64)
+    loader = DataLoader(samples, batch_size=8, collate_fn=pseudo_collate)
+    batch = child.data_preprocessor(next(iter(loader)), False)['inputs']
+    stages = pair_stages(*_trunks(child, parent, batch[:1]))
+    assert len(stages) == 4
+    found = observe({'child': child}, parent, loader, stages)
+    assert np.isfinite(found.cka['child']).all()
+    # Of the finest stage 64 positions an image are enough.
+    assert np.isfinite(found.explained['child'][0])
+
+
+class Odd(nn.Module):
+    """Returns what it is given, in three ways."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.both, self.tokens = (Hand(*how) for how in (
+            (lambda x: x.movedim(1, -1), ), (lambda x: [x, 2 * x], ),
+            (lambda x: (x.flatten(2).transpose(1, 2), (4, 6)), )))
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, images, samples=None, mode='tensor'):
+        x = images * self.weight
+        for module in (self.last, self.both, self.tokens):
+            module(x)
+        return samples
+
+
+class Hand(nn.Module):
+
+    def __init__(self, hand):
+        super().__init__()
+        self.forward = hand
+
+
+def test_features_as_maps_with_their_channels_first():
+    network = Odd()
+    images = torch.randn(3, 5, 4, 6)
+    reader = _Reader(network, images[:1],
+                     ['last', 'both[0]', 'both[1]', 'both', 'tokens'], 'child')
+    assert reader.predict(images, ['as it is']) == ['as it is']
+    for feature, factor in zip(reader.features, (1, 1, 2, 2, 1)):
+        assert feature.allclose(factor * images)
+    assert [x.shape for x in reader.sampled()] == [(3, 24, 5)] * 5
+    # Larger images, at positions that are as many
+    reader.predict(torch.randn(2, 5, 8, 12), [])
+    assert [x.shape for x in reader.sampled()] == [(2, 24, 5)] * 5
 
 
 def test_attribution_of_a_linear_network():
@@ -321,6 +552,62 @@ def test_attribution_of_a_linear_network():
     expected = (weights * images).sum(1).detach().numpy()
     assert found[0] == pytest.approx(expected, abs=1e-5)
     assert found[1] == pytest.approx(2 * expected, abs=1e-5)
+
+
+def test_the_best_of_several_children():
+    """Of equals one is the best on these images."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    names = [*(f'child {i}' for i in range(5)), 'alone']
+    scores = {}
+    for name in names:
+        predicted = np.where(rng.random(400) < .8, labels, 1 - labels)
+        scores[name] = .1 + .8 * np.eye(2)[predicted]
+    found = Observation([('a', 'b')], scores=scores, labels=labels, images=400)
+    several, *single = (
+        summarise(found, ['x', 'y'],
+                  Given(None, dict.fromkeys(these), 'alone'))
+        for these in (names, *([name, 'alone'] for name in names[:-1])))
+    changes = several['changes']
+    raw = [one['changes'][name]['p'] for one, name in zip(single, names)]
+    assert [c['p'] for c in changes.values()] == pytest.approx(holm(raw))
+    assert min(c['p'] for c in changes.values()) == min(1, 5 * min(raw))
+    assert 'adjusted for 5 children by Holm' in sentences(several)[0]
+    assert 'adjusted' not in sentences(single[0] | {'best': 'child 0'})[0]
+
+
+def test_figures_that_are_not_known():
+    nothing = np.full((1, 1), np.nan)
+    found = Observation([('a', 'b')],
+                        cka=dict(child=nothing),
+                        explained=dict(child=nothing[0]),
+                        images=3)
+    given = Given(Config(), dict(child='child.pth'))
+    summary = summarise(found, [], given)
+    page = render(summary)
+    assert 'No CKA: of features that do not vary' in page
+    assert 'fewer than 5 rows' in page and 'nan' not in page.lower()
+    assert 'fewer than 5 rows' in table_of(summary).caption
+    json.dumps(summary, allow_nan=False)
+
+
+def test_images_by_their_place_in_the_set(trained):
+    """Of some images too."""
+    folder, cfg = trained
+    given = both(folder, cfg)
+    every, some = look(given), look(given, images=24)
+    positions = some.found.positions
+    assert len(positions) == 24 and (np.diff(positions) > 0).all()
+    assert positions[-1] > 24
+    assert (every.found.labels[positions] == some.found.labels).all()
+    changes = [
+        set(changes['won_samples'] + changes['lost_samples'])
+        for changes in (summarise(seen.found, seen.classes,
+                                  given)['changes']['child']
+                        for seen in (every, some))
+    ]
+    assert changes[1] == changes[0] & set(positions.tolist())
+    assert changes[1]
 
 
 @pytest.mark.parametrize('names, short', [

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmhkt.analysis import ExplainedVariance, MinibatchCKA
+from mmhkt.analysis import ExplainedVariance, MinibatchCKA, representation
+from mmhkt.analysis.representation import RIDGES, gram, hsic
 
 
 def cka(rows, columns, batches=1):
@@ -65,11 +66,60 @@ def test_cka_with_itself_rotated_and_scaled():
     found = cka([x, other], [x, y], batches=4)
     assert found[0] == pytest.approx(1, abs=1e-6)
     assert abs(found[1]).max() < 0.3
-    # Batches that are too small are passed over.
+    # Of three that are left there is no estimate.
     computed = MinibatchCKA(1, 1)
     computed.update([x], [y])
     computed.update([x[:3]], [other[:3]])
     assert computed.compute().item() == pytest.approx(1, abs=1e-6)
+    computed = MinibatchCKA(1, 1)
+    computed.update([x[:3]], [y[:3]])
+    assert computed.compute().isnan()
+
+
+def test_cka_image_by_image():
+    """As in batches of 32."""
+    torch.manual_seed(0)
+    x = torch.randn(70, 6, dtype=torch.float64)
+    y = x[:, :4] + torch.randn(70, 4, dtype=torch.float64)
+    expected, found = MinibatchCKA(1, 1), MinibatchCKA(1, 1)
+    for i in range(0, 70, 32):
+        expected.update([x[i:i + 32]], [y[i:i + 32]])
+    for i in range(70):
+        found.update([x[i:i + 1]], [y[i:i + 1]])
+    assert found.compute().item() == pytest.approx(expected.compute().item())
+    assert 0.1 < found.compute().item() < 1
+
+
+def test_cka_weighs_batches_by_their_images():
+    """A short last batch is mostly noise."""
+    torch.manual_seed(0)
+    x, y = torch.randn(2, 68, 5, dtype=torch.float64)
+    y += x
+    found = MinibatchCKA(1, 1)
+    sums = np.zeros(3)
+    for part in (slice(0, 64), slice(64, 68)):
+        found.update([x[part]], [y[part]])
+        k, other = gram(x[part]), gram(y[part])
+        weight = part.stop - part.start
+        sums += weight * np.array(
+            [hsic(k, other), hsic(k, k),
+             hsic(other, other)])
+    assert found.compute().item() == pytest.approx(
+        sums[0] / np.sqrt(sums[1] * sums[2]))
+
+
+def with_one(a):
+    return np.concatenate([np.ones((len(a), 1)), a], 1)
+
+
+def ridge_regression(x, z, ridge):
+    """Of centred channels, the constant not shrunk."""
+    x0, z0 = x.mean(0), z.mean(0)
+    x, z = x - x0, z - z0
+    a = x.T @ x / len(x)
+    a += ridge * np.diag(a).mean() * np.eye(len(a))
+    weights = np.linalg.solve(a, x.T @ z / len(x))
+    return np.concatenate([[z0 - x0 @ weights], weights])
 
 
 @pytest.mark.parametrize('positions', [None, 4])
@@ -78,30 +128,59 @@ def test_explained_variance_as_numpy_has_it(positions):
     shape = (60, ) if positions is None else (60, positions)
     x = rng.normal(size=(*shape, 3))
     z = x @ rng.normal(size=(3, 2)) + 7 + rng.normal(size=(*shape, 2))
-    held = np.arange(60) % 2 == 1
+    folds = np.arange(60) % 3
     computed = ExplainedVariance(3, 2)
     for part in (slice(0, 25), slice(25, 60)):
-        computed.update(*(torch.tensor(a[part]) for a in (x, z, held)))
+        computed.update(*(torch.tensor(a[part]) for a in (x, z, folds)))
 
-    def rows(a, chosen):
-        return a[chosen].reshape(-1, a.shape[-1])
+    def rows(fold):
+        return [a[folds == fold].reshape(-1, a.shape[-1]) for a in (x, z)]
 
-    def with_one(a):
-        return np.concatenate([np.ones((len(a), 1)), a], 1)
+    def error(weights, x, z):
+        return ((z - with_one(x) @ weights)**2).sum()
 
-    weights = np.linalg.lstsq(
-        with_one(rows(x, ~held)), rows(z, ~held), rcond=None)[0]
-    true = rows(z, held)
-    error = ((true - with_one(rows(x, held)) @ weights)**2).sum()
-    expected = 1 - error / ((true - true.mean(0))**2).sum()
+    fit, choose, held = map(rows, range(3))
+    best = min(
+        RIDGES, key=lambda r: error(ridge_regression(*fit, r), *choose))
+    weights = ridge_regression(
+        *(np.concatenate(pair) for pair in zip(fit, choose)), best)
+    expected = 1 - error(weights, *held) / (
+        (held[1] - held[1].mean(0))**2).sum()
     assert computed.compute() == pytest.approx(expected, abs=1e-6)
+
+
+def of_so_many(rows, channels=40):
+    """A linear map of channels of falling variance, and a fifth of noise."""
+    torch.manual_seed(0)
+    x = torch.randn(rows, channels) * torch.logspace(0, -1.5, channels)
+    z = x @ torch.randn(channels, channels)
+    z = z + z.std() / 2 * torch.randn(rows, channels)
+    computed = ExplainedVariance(channels, channels)
+    computed.update(x, z, torch.tensor([0, 1, 0, 2])[torch.arange(rows) % 4])
+    return computed.compute()
+
+
+def test_explained_variance_of_few_images(monkeypatch):
+    """About as many as channels: no map that fits noise."""
+    assert of_so_many(4000) == pytest.approx(.8, abs=.02)
+    assert of_so_many(280) == pytest.approx(.75, abs=.08)
+    # Too few to tell
+    assert of_so_many(250) is None
+    monkeypatch.setattr(representation, 'ENOUGH', 0)
+    assert .2 < of_so_many(56) < .8
 
 
 def test_explained_variance_where_there_is_nothing():
     computed = ExplainedVariance(2, 1)
     assert computed.compute() is None
     # Channels that never vary do no harm.
-    x = torch.ones(20, 2)
-    z = torch.arange(20.)[:, None]
-    computed.update(x, z, torch.arange(20) % 2 == 0)
-    assert abs(computed.compute()) < 0.1
+    for channels in ([1., 1.], [.1, 1e4], [0., 0.]):
+        computed = ExplainedVariance(2, 1)
+        x = torch.tensor([channels] * 30)
+        z = torch.arange(30.)[:, None]
+        computed.update(x, z, torch.arange(30) % 3)
+        assert abs(computed.compute()) < 0.1
+    # Neither does it when nothing varies.
+    computed = ExplainedVariance(2, 1)
+    computed.update(x, x[:, :1], torch.arange(30) % 3)
+    assert computed.compute() is None

@@ -17,6 +17,12 @@ from .pair import make_pair
 # By how much the numbers in the names of the two frames differ: each frame
 # has one, or both have that of their pair or sequence.
 STEPS = dict(FlyingChairs=0, FlyingThings3D=1, HD1K=0, KittiFlow=0, Sintel=1)
+# What in the path of a frame says which scene it is of; the others have as
+# many scenes as pairs.
+SCENES = dict(
+    FlyingThings3D=r'([^/]+/[^/]+)/[^/]+/[^/]+$',
+    HD1K=r'(\d+)_[^/]+$',
+    Sintel=r'([^/]+)/[^/]+$')
 # Below data_root, for training.
 LAYOUTS = dict(
     FlyingChairs='FlyingChairs/data/00001_{img1.ppm,img2.ppm,flow.flo}, '
@@ -83,7 +89,8 @@ class TorchvisionFlow(BaseDataset):
 
         Returns:
             list[dict]: ``number`` (torchvision's), ``img_path``,
-            ``flow_path`` (if there is a flow) and ``subset``.
+            ``flow_path`` (if there is a flow), ``subset`` and ``scene`` (where
+            several pairs are of one).
         """
         self._source = source = self._open()
         images, flows = source._image_list, source._flow_list
@@ -104,6 +111,9 @@ class TorchvisionFlow(BaseDataset):
         for number in chosen:
             info = dict(
                 number=number, img_path=images[number][0], subset=self.subset)
+            if self.name in SCENES:
+                path = info['img_path'].replace(os.sep, '/')
+                info['scene'] = re.search(SCENES[self.name], path)[1]
             if flows:
                 info['flow_path'] = flows[number]
                 check_file(flows[number])

@@ -118,14 +118,18 @@ def test_sintel(sintel):
     for pair in TorchvisionFlow(
             'Sintel', data_root=str(sintel), split='test', pass_name='clean'):
         assert set(pair) == {
-            'img1', 'img2', 'img_path', 'subset', 'sample_idx'
+            'img1', 'img2', 'img_path', 'scene', 'subset', 'sample_idx'
         }
         assert pair['subset'] == 'Sintel-clean'
+    # The same ones in both passes
+    assert [pair['scene'] for pair in both
+            ] == 2 * (2 * ['alley_1'] + 2 * ['ambush_2'])
 
 
 def test_kitti(kitti):
     pairs = TorchvisionFlow('KittiFlow', data_root=str(kitti), indices=[1])
     assert len(pairs) == 1 and pairs[0]['sparse']
+    assert 'scene' not in pairs[0]
     assert pairs[0]['valid'][::2].all() and not pairs[0]['valid'][1::2].any()
     assert (pairs[0]['gt_flow'][::2] == 3).all()
     test = TorchvisionFlow('KittiFlow', data_root=str(kitti), split='test')
@@ -144,12 +148,14 @@ def test_things(tmp_path):
         pass_name='both',
         camera='left')
     assert len(both) == 8
+    assert {pair['scene'] for pair in both} == {'A/0000'}
 
 
 def test_hd1k(tmp_path):
     write_hd1k_tree(tmp_path)
     pairs = TorchvisionFlow('HD1K', data_root=str(tmp_path))
     assert len(pairs) == 2 and pairs[0]['sparse']
+    assert pairs[0]['scene'] == '000000'
 
 
 class TestErrors:
