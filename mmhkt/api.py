@@ -111,6 +111,8 @@ def inherit(child: Network,
     if elder is not None:
         elder.to(device)
     inheritance = Inheritance(network, elder, methods, images[:1]).to(device)
+    for note in (note for m in methods for note in m.notes()):
+        print_log(note, logger='current', level=logging.WARNING)
     return InheritedLoss(inheritance, steps)
 
 

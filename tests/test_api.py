@@ -132,12 +132,21 @@ def test_logits_by_their_name(batch, give):
 
 
 @pytest.mark.parametrize('role', ['child', 'parent'])
-def test_logits_without_a_name_are_refused(batch, role):
+def test_logits_without_a_name_are_refused(batch, role, monkeypatch):
     networks = dict(child=Plain(4), parent=Plain(16))
     networks[role] = Several(8, lambda feature, logits: (feature, logits))
-    with pytest.raises(ValueError, match=f'The {role} returns 2 features'):
-        mmhkt.inherit(networks['child'], networks['parent'], batch[0],
-                      'mmhkt.KD')
+    child, parent = networks['child'], networks['parent']
+    with pytest.raises(ValueError, match=f'The {role} .* called "logits"'):
+        mmhkt.inherit(child, parent, batch[0], 'mmhkt.KD')
+    # Of no concern where none are compared, and said where HKT goes without.
+    sites = [dict(child='model.late', parent='model.late')]
+    texts = []
+    monkeypatch.setattr('mmhkt.api.print_log',
+                        lambda text, **options: texts.append(text))
+    mmhkt.inherit(child, parent, batch[0], dict(type='mmhkt.AT', sites=sites))
+    assert texts == []
+    mmhkt.inherit(child, parent, batch[0], steps=4)
+    assert 'hkt leaves the logits out' in texts[0]
 
 
 def test_same_loss_as_without_mmhkt(batch):

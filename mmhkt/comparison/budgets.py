@@ -114,7 +114,9 @@ def scaled(cfg: Config, length: int) -> Config:
         if checkpoint.get(key, -1) > 0:
             checkpoint[key] = scale(checkpoint[key], factor)
     if cfg.get('custom_hooks'):
-        cfg.custom_hooks = _scale_hook(cfg.custom_hooks, factor)
+        cfg.custom_hooks = [
+            _scale_hook(hook, factor) for hook in cfg.custom_hooks
+        ]
     methods = cfg.get('method') or ()
     for method in [methods] if isinstance(methods, dict) else methods:
         if method.get('schedule'):
@@ -137,12 +139,14 @@ def scaled_schedule(schedule: Sequence[dict], factor: float) -> List[dict]:
 
 def _scale_hook(node: Any, factor: float) -> Any:
     if isinstance(node, (list, tuple)):
-        return [_scale_hook(one, factor) for one in node]
+        # What has a type of its own, as a transform, counts what it likes.
+        return type(node)(
+            one if isinstance(one, dict) and 'type' in one else _scale_hook(
+                one, factor) for one in node)
     if not isinstance(node, dict):
         return node
     return {
-        key:
-        scale(value, factor, 0) if STEPS.fullmatch(str(key))
+        key: scale(value, factor) if STEPS.fullmatch(str(key))
         and type(value) is int and value > 0 else _scale_hook(value, factor)
         for key, value in node.items()
     }

@@ -22,6 +22,8 @@ COSTS = 'costs.json'
 ROUNDS = 15
 # Of an entry that is trained for as much time as the reference.
 EQUAL = '-equal-cost'
+# By how much of that time it may miss it.
+SLACK = 0.1
 # What may differ between the entries of a comparison that is measured in one
 # process: everything else decides what a step does for reasons of its own.
 METHOD_ONLY = ('method', 'parent', 'comparison', 'work_dir')

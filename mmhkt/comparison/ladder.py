@@ -5,13 +5,9 @@ from pathlib import Path
 from typing import List, Optional
 
 from .budgets import in_words, length_of, name_of, scaled, steps_of
-from .costs import EQUAL, length_for, seconds_of
+from .costs import EQUAL, SLACK, length_for, seconds_of
 from .entries import Entry
 from .plan import Plan
-
-# By how much of the reference's time a row of equal cost may miss it.
-SLACK = 0.1
-
 
 def rungs_of(plan: Plan, costs: Optional[dict]) -> List[Plan]:
     """A comparison for each budget, each with a folder and a report of its

@@ -10,7 +10,6 @@ import numpy as np
 
 from mmhkt.utils.files import write_text
 from .budgets import in_words, length_of
-from .ladder import EQUAL, SLACK
 from .plan import Plan
 from .plots import draw_ladder
 from .report import environment_of_pages, markdown_table, markdown_text
@@ -177,11 +176,6 @@ def _notes(views: List[View], rows: List[dict]) -> List[str]:
             'A crossing is where the mean difference changes its sign, on '
             'straight lines between the budgets; it is known no better than '
             'the differences beside it.')
-    if any(row['name'].endswith(EQUAL) for row in rows):
-        notes.append(
-            'Of equal cost: trained for as many steps as take the time of '
-            "the reference's, by the median time of a step. Where whole "
-            f'epochs miss it by more than {SLACK:.0%}, there is no such row.')
     return notes
 
 

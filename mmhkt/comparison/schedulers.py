@@ -12,7 +12,10 @@ STEPS = ('begin', 'end', 'T_max', 'total_steps')
 # From here on mmengine means "never".
 NEVER = 10**8
 WARM_UP = ('Linear', 'Constant', 'QuadraticWarmup')
-# Those of OpenMMLab.
+# Part of an epoch in which a scheduler by iteration surely has some.
+SOME = 0.25
+# Those of OpenMMLab. ReduceOnPlateau counts validations, of which there are as
+# many as before.
 KNOWN = re.compile(
     rf'({"|".join(WARM_UP)}|CosineAnnealing|CosineRestart|Exponential|'
     'MultiStep|OneCycle|Poly|ReduceOnPlateau|Step)'
@@ -63,9 +66,10 @@ def _scaled(scheduler: dict, factor: float,
     if not KNOWN.fullmatch(kind):
         raise ConfigError(
             f'comparison: how param_scheduler "{kind}" goes in a training of '
-            'another length is not known; leave budgets out, or take one of '
-            "mmengine's")
-    begin, end = scheduler.get('begin', 0), scheduler.get('end')
+            'another length is not known; leave budgets and equal_cost out, '
+            "or take one of mmengine's")
+    before = begin = scheduler.get('begin', 0)
+    end = scheduler.get('end')
     span = _span(begin, end, length)
     # A schedule that ends with its period does so however it is rounded.
     whole = [
@@ -86,14 +90,15 @@ def _scaled(scheduler: dict, factor: float,
         begin, end = scheduler.get('begin', 0), scheduler['end']
         # mmengine's have a first and a last step: in a single one they would
         # go to where they start, and stay there.
-        if not by_step and end - begin < 2 and kind.startswith(WARM_UP):
+        least = SOME if by_step else 2
+        if end - begin < least and kind.startswith(WARM_UP):
             return None
         if not by_step:
             scheduler['end'] = max(end, begin + 1)
         scheduler.update(dict.fromkeys(whole, scheduler['end'] - begin))
-        if by_step:
-            scheduler.pop('total_steps', None)  # whole, or from begin to end
-    _scale_decays(scheduler, kind, factor, span, length)
+        if by_step and 'total_steps' in whole:
+            del scheduler['total_steps']  # by itself from begin to end
+    _scale_decays(scheduler, kind, factor, before, span, length)
     return scheduler
 
 
@@ -104,7 +109,7 @@ def _span(begin: float, end: Optional[float],
     return min(ends) - begin if ends else None
 
 
-def _scale_decays(scheduler: dict, kind: str, factor: float,
+def _scale_decays(scheduler: dict, kind: str, factor: float, begin: float,
                   span: Optional[float], length: Optional[int]) -> None:
     """What happens at some steps or at each, as often as before."""
     after = span and _span(
@@ -132,7 +137,7 @@ def _scale_decays(scheduler: dict, kind: str, factor: float,
                 step(k * size) for k in range(1, math.ceil(span / size))
             ]
     elif kind.startswith('CosineRestart'):
-        passed, periods = 0, []
+        passed, periods = begin, []
         for period in scheduler['periods']:
             done = scale(passed, factor, 0)
             passed += period

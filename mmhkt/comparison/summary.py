@@ -158,7 +158,7 @@ def _summary_of_run(plan: Plan, run: Run, record: dict, metric: str,
 def _seconds(record: dict) -> Optional[float]:
     """What its steps took, but for validations and pauses."""
     # The median of an older version says little of steps of several kinds.
-    step = record.get('mean_step', record.get('step'))
+    step = record.get('mean_step') or record.get('step')
     return None if step is None else step * record['iter']
 
 

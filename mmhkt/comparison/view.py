@@ -3,6 +3,7 @@ from statistics import mean
 from typing import List, Optional, Sequence, Union
 
 from .budgets import WORDS
+from .costs import SLACK
 from .entries import is_alone
 from .intervals import CONFIDENCE, ENOUGH_SEEDS
 
@@ -271,6 +272,12 @@ class View:
                 'Seconds a step are the mean over the training of the medians '
                 'of its phases, without kept features, measured in one '
                 'process, the methods alternating.')
+        if self.summary.get('equal_cost'):
+            notes.append(
+                'Of equal cost: trained for as many steps as take the time of '
+                "the reference's, by the median time of a step. Where whole "
+                f'{self.units} miss it by more than {SLACK:.0%}, there is no '
+                'such row.')
         if any(run['peak_memory'] for m in self.methods for run in m['runs']):
             notes.append('Peak memory is that of separate training '
                          'processes, the mean over the finished seeds.')

@@ -134,9 +134,10 @@ def _logits(child: Extraction, parent: Extraction) -> List[tuple]:
             raise ValueError(
                 f'The {network.dissection.role} '
                 f'({type(network.network).__name__}) has no logits of its '
-                'own, or several (one for each task, say), so that there are '
-                'none to compare; type the sites, or take a method that '
-                'compares features.')
+                'own, or several (one for each task, or a tuple of which none '
+                'is called "logits", as in a named tuple or a dict it can '
+                'be), so that there are none to compare; type the sites, or '
+                'take a method that compares features.')
     return [(child.logits_site, parent.logits_site)]
 
 

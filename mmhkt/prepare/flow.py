@@ -91,7 +91,7 @@ def prepare(source: Optional[Path], path: Path) -> None:
         PrepareError: If files are missing or the archive is damaged.
     """
     archive = ARCHIVES[path.name]
-    fetched = None
+    fetched = kept = None
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         if source is None:
@@ -100,13 +100,18 @@ def prepare(source: Optional[Path], path: Path) -> None:
                 check_split(
                     download(archive.split, Path(folder)), archive.pairs)
             source = path.parent / Path(archive.url).name
-            if not source.is_file():
+            if source.is_file():
+                kept = source  # by another try, or put there by someone
+            else:
                 source = fetched = download(archive.url, path.parent)
         try:
             give_name(make(source, archive, Path(folder)), path)
-        except Damaged:
+        except Damaged as error:
             if fetched is not None:
                 fetched.unlink()
+            if kept is not None:
+                raise Damaged(
+                    f'{error}; remove it to have it fetched anew') from None
             raise
         except BaseException:
             if fetched is not None:

@@ -18,30 +18,30 @@ def answered(answer: Callable) -> Iterator:
         answer (Callable): Gets the number of the signal and the frame that
             runs; what it raises is raised there.
     """
-    before = {
-        number: signal.signal(number, answer)
-        for number in ENDING if signal.getsignal(number) != signal.SIG_IGN
-    }
-    try:
+    with _handled(
+        {n: answer
+         for n in ENDING if signal.getsignal(n) != signal.SIG_IGN}):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
 def unheard() -> Iterator:
     """Within this the process is not told to end, nor interrupted: for what
     has to be put away first."""
+    with _handled(dict.fromkeys((*ENDING, signal.SIGINT), signal.SIG_IGN)):
+        yield
+
+
+@contextmanager
+def _handled(handlers: dict) -> Iterator:
     if threading.current_thread() is not threading.main_thread():
-        yield  # which hears of no signal
+        yield  # only the main one hears of signals
         return
-    before = {
-        number: signal.signal(number, signal.SIG_IGN)
-        for number in (*ENDING, signal.SIGINT)
-    }
+    before = {n: signal.signal(n, handler) for n, handler in handlers.items()}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None where it was not set from Python.
+            signal.signal(number,
+                          signal.SIG_DFL if handler is None else handler)

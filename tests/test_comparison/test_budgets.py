@@ -196,6 +196,14 @@ def test_the_same_curve_in_another_time(make, before, after):
         assert len(set(now)) >= len(set(was))
 
 
+def test_a_warm_up_of_next_to_no_steps_is_left_out():
+    """mmengine's would stay where it begins, or be refused."""
+    warm_up = dict(
+        type='LinearLR', end=5, by_epoch=True, convert_to_iter_based=True)
+    cfg = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=warm_up))
+    assert scaled(cfg, 1).param_scheduler is None
+
+
 def test_several_cycles_end_with_the_last():
     for before, after in (9, 5), (18, 10), (9, 4), (9, 12):
         cycles = dict(
@@ -208,6 +216,11 @@ def test_several_cycles_end_with_the_last():
         found = scaled(cfg, after).param_scheduler
         assert sum(found.periods) == after
         assert max(found.periods) - min(found.periods) <= 1
+    cycle = dict(
+        type='CosineRestartLR', periods=[305], begin=5, eta_min=0)
+    cfg = Config(dict(train_cfg=dict(max_epochs=310), param_scheduler=cycle))
+    found = scaled(cfg, 31).param_scheduler
+    assert found.begin + sum(found.periods) == 31
 
 
 def test_what_hooks_do_at_some_step():
@@ -218,12 +231,24 @@ def test_what_hooks_do_at_some_step():
                 dict(type='EMAHook', begin_epoch=100, interval=1),
                 dict(
                     type='SwitchRecipeHook',
-                    schedule=[dict(action_epoch=290, pipeline=[dict(x=1)])])
+                    schedule=[
+                        dict(
+                            action_epoch=290,
+                            pipeline=[
+                                dict(
+                                    type='X', max_iters=9, scale=(640, 640))
+                            ])
+                    ])
             ]))
     ema, switch = scaled(cfg, 150).custom_hooks
     assert (ema.begin_epoch, ema.interval) == (50, 1)
     assert switch.schedule[0].action_epoch == 145
-    assert plain(switch.schedule[0].pipeline) == [dict(x=1)]
+    # A transform counts something else.
+    assert switch.schedule[0].pipeline == [
+        dict(type='X', max_iters=9, scale=(640, 640))
+    ]
+    assert isinstance(switch.schedule[0].pipeline[0].scale, tuple)
+    assert scaled(cfg, 1).custom_hooks[1].schedule[0].action_epoch == 1
 
 
 def test_a_scheduler_of_which_nothing_is_known():

@@ -56,22 +56,14 @@ class Classification(Task):
 
     def logits_site(self, dissection: Dissection) -> Optional[str]:
         """The module that returns the logits: the last one to run; None where
-        it returns some for each of several tasks, or has no head.
-
-        Raises:
-            ValueError: If a network of another house returns several features
-                and does not say which are the logits.
-        """
+        it returns some for each of several tasks, has no head, or, of another
+        house, returns several features of which none is called logits."""
         if self.headless:
             return None
         last = dissection.top_level()[-1]
         names = dissection.names(last)
         if not self.backbone and len(names) > 1 and 'logits' not in names:
-            raise ValueError(
-                f'The {dissection.role} returns {len(names)} features '
-                f'({", ".join(names)}), none of which is called "logits": '
-                'have it return its logits alone, or a named tuple or a dict '
-                'of which "logits" is one.')
+            return None
         return None if 'task_heads' in dict(
             self.network.get_submodule(last).named_children()) else last
 
