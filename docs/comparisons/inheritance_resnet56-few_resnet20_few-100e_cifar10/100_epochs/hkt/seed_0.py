@@ -32,7 +32,7 @@ dataset_type = 'mmhkt.ArrayDataset'
 default_hooks = dict(
     checkpoint=dict(
         interval=8, max_keep_ckpts=2, save_best='auto', type='CheckpointHook'),
-    extraction=dict(score_parent=True, type='mmhkt.ExtractionHook'),
+    extraction=dict(score_parent=False, type='mmhkt.ExtractionHook'),
     logger=dict(interval=100, type='LoggerHook'),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
