@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from mmhkt.inheritance import Classes, Dissection, Trunk, pair_stages
 from mmhkt.models import ImageFormat, Parent, build_network, task_of
 from mmhkt.models.tasks import Classification
+from mmhkt.utils import few
 from mmhkt.utils.checkpoint import load_strictly, read_checkpoint, weights_of
 from mmhkt.utils.config import ConfigError, set_dataloader_defaults
 from mmhkt.utils.files import write_text
@@ -127,9 +128,8 @@ def _check_whole(loader: DataLoader) -> None:
     if cut:
         raise ConfigError(
             f'The validation set has some slices only of {len(cut)} volumes '
-            f'({", ".join(cut[:3])}{", ..." if len(cut) > 3 else ""}), but '
-            'VolumeDice scores whole ones (empty_every=1, indices=None); '
-            '--images takes whole volumes.')
+            f'({few(cut, 3)}), but VolumeDice scores whole ones '
+            '(empty_every=1, indices=None); --images takes whole volumes.')
 
 
 def _other_classes(counts: Iterable[Optional[int]], classes: Sequence[str],

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 from mmengine.config import Config
 
 from mmhkt.registry import METHODS
-from mmhkt.utils import type_name
+from mmhkt.utils import few, type_name
 from mmhkt.utils.config import ConfigError, flat, plain
 
 ALONE = 'mmhkt.Alone'
@@ -141,9 +141,8 @@ def check_comparable(entries: Sequence[Entry]) -> None:
             if wrong:
                 raise ConfigError(
                     f'{first.name} and {entry.name} have different {what}: '
-                    f'{", ".join(wrong[:6])}{", ..." * (len(wrong) > 6)}. A '
-                    'comparison is of methods, for one child on the same '
-                    'batches, scored alike')
+                    f'{few(wrong, 6)}. A comparison is of methods, for one '
+                    'child on the same batches, scored alike')
 
 
 def other_recipes(entries: Sequence[Entry]) -> Dict[str, List[str]]:

@@ -4,6 +4,7 @@ from typing import List, Tuple
 
 from mmengine.config import Config
 
+from mmhkt.utils import few
 from mmhkt.utils.config import ConfigError, flat, plain
 from mmhkt.utils.files import write_text
 from .plan import EXAMPLES, Plan, Run
@@ -42,7 +43,7 @@ def new_configs(plan: Plan) -> List[Tuple[Run, Config]]:
                 raise ConfigError(
                     f'{run.name}: {run.folder} is of a run with other '
                     f'settings, see {run.config_file}: '
-                    f'{", ".join(keys[:8])}{", ..." * (len(keys) > 8)}. '
+                    f'{few(keys, 8)}. '
                     'Choose another --work-dir, or remove that folder')
             if plain(old) == plain(cfg):
                 continue

@@ -2,6 +2,7 @@
 from statistics import mean
 from typing import List, Optional, Sequence, Union
 
+from mmhkt.utils import few
 from .budgets import WORDS
 from .costs import SLACK
 from .entries import is_alone
@@ -113,10 +114,9 @@ class View:
                         for what in ('initial_weights', 'batches')
                         if len(check[what]) > 1) + '.')
         for label, keys in self.summary.get('recipes', {}).items():
-            more = ', ...' * (len(keys) > 6)
             warnings.append(
                 f'{label} was trained by another recipe than '
-                f'{self.methods[0]["label"]}: {", ".join(keys[:6])}{more}. '
+                f'{self.methods[0]["label"]}: {few(keys, 6)}. '
                 'What lies between them is not of the method alone.')
         if len(self.lengths) > 1 and not self.summary.get('equal_cost'):
             warnings.append(

@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
+from mmhkt.utils import few
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -49,19 +51,14 @@ class Classes:
         missing = [name for name in own if name not in others]
         if missing:
             raise ValueError(
-                f'The classes of the child are {_few(self.names)}, those of '
-                f'the parent {_few(other.names)}: "{missing[0]}" is none of '
-                'these, so that their logits cannot be compared. If they are '
-                'the same in this order, say so by parent.classes=[...] with '
-                "the names that the child's have.")
+                f'The classes of the child are {few(self.names or (), 6)}, '
+                f'those of the parent {few(other.names or (), 6)}: '
+                f'"{missing[0]}" is none of these, so that their logits '
+                'cannot be compared. If they are the same in this order, say '
+                "so by parent.classes=[...] with the names that the child's "
+                'have.')
         return [others.index(name) for name in own]
 
 
 def _plain(name: str) -> str:
     return re.sub(r'[\s_-]+', ' ', str(name)).strip().lower()
-
-
-def _few(names: Optional[Tuple[str, ...]], most: int = 6) -> str:
-    names = names or ()
-    shown = ', '.join(map(str, names[:most]))
-    return shown + (', ...' if len(names) > most else '')

@@ -34,12 +34,7 @@ def is_there(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    check_arrays(
-        path, {
-            f'{split}_{kind}': count
-            for split, count in COUNTS.items()
-            for kind in ('images', 'labels')
-        })
+    check_arrays(path, COUNTS)
     return True
 
 

@@ -68,14 +68,18 @@ def check_arrays(path: Path, counts: Dict[str, int]) -> None:
 
     Args:
         path (Path): The file.
-        counts (dict[str, int]): Array -> its length.
+        counts (dict[str, int]): Split -> how many images it has.
     """
+    lengths = {
+        f'{split}_{kind}': count
+        for split, count in counts.items() for kind in ('images', 'labels')
+    }
     try:
-        arrays = read_arrays(path, list(counts), optional=())
+        arrays = read_arrays(path, list(lengths), optional=())
     except (OSError, ValueError, KeyError) as error:
         # Not str(error): a KeyError quotes its message.
         raise PrepareError(str(error.args[-1])) from None
-    for key, count in counts.items():
+    for key, count in lengths.items():
         if arrays[key].shape[:1] != (count, ):
             raise PrepareError(
                 f'{path} has {key} of shape {arrays[key].shape}, but wanted '

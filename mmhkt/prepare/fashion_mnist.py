@@ -44,7 +44,7 @@ def is_there(path: Path) -> bool:
     """
     if not path.exists():
         return False
-    check_arrays(path, {key: COUNTS[key.split('_')[0]] for key in FILES})
+    check_arrays(path, COUNTS)
     return True
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import re
 from difflib import get_close_matches
-from typing import Iterable, Optional
+from typing import Iterable, Optional, Sequence
 
 
 def nearest(name: str, names: Iterable[str], most: int = 5) -> str:
@@ -34,6 +34,12 @@ def one_of(what: str, value: str, choices: Iterable[str]) -> str:
         raise ValueError(
             f'{what} "{value}" is unknown; {nearest(str(value), choices)}.')
     return value
+
+
+def few(names: Sequence, most: int) -> str:
+    """The first of some names, and that there are more."""
+    shown = ', '.join(map(str, names[:most]))
+    return shown + (', ...' if len(names) > most else '')
 
 
 def type_name(cfg: Optional[dict]) -> str:

@@ -1,7 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
 
-from mmhkt.utils import nearest, one_of, type_name
+from mmhkt.utils import few, nearest, one_of, type_name
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,9 @@ def test_type_name(kind, name):
 @pytest.mark.parametrize('cfg', [{}, None])
 def test_type_name_of_what_names_none(cfg):
     assert type_name(cfg) == ''
+
+
+def test_the_first_few():
+    assert few(['a', 'b'], 2) == 'a, b'
+    assert few((0, 1, 2), 2) == '0, 1, ...'
+    assert few((), 2) == ''
