@@ -5,7 +5,7 @@ from .names import few, nearest, one_of, type_name
 from .random import private_randomness, seed_cpu, seed_everything
 
 __all__ = [
-    'STRIP_MODULE', 'few', 'load_strictly', 'nearest', 'one_of', 'private_randomness',
-    'read_checkpoint', 'seed_cpu', 'seed_everything', 'type_name',
-    'weights_of'
+    'STRIP_MODULE', 'few', 'load_strictly', 'nearest', 'one_of',
+    'private_randomness', 'read_checkpoint', 'seed_cpu', 'seed_everything',
+    'type_name', 'weights_of'
 ]
