@@ -1,6 +1,7 @@
 # make demo      compare ways to teach a child, on this machine's CPU
 # make demo-seg  the same for segmentation, of the MNI152 brain template
 # make test      run the tests, in two processes of one thread each (JOBS=2)
+# make test-gpu  run the tests that need a GPU
 # make fuzz      try a thousand times as many inputs as the tests do
 # make faults    kill trainings, comparisons, exports and conversions, 300 times
 # make fresh     install from the registry anew, and type what README and docs say
@@ -26,7 +27,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check
 STAMP := $(VENV)/.mmhkt-installed
 SOURCES := mmhkt tools tests configs setup.py
 
-.PHONY: demo demo-seg test fuzz faults coverage fresh env lint docs clean
+.PHONY: demo demo-seg test test-gpu fuzz faults coverage fresh env lint docs clean
 
 demo: env
 	$(PY) tools/compare.py $(DEMO) --methods alone kd dkd hkt \
@@ -39,6 +40,9 @@ demo-seg: env
 test: env
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=$(JOBS) --dist=loadfile \
 	    --durations=10 $(ARGS)
+
+test-gpu: env
+	$(PY) -m pytest -m gpu $(ARGS)
 
 fuzz: env
 	MMHKT_FUZZ=25000 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_properties \

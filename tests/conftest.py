@@ -10,6 +10,13 @@ from yapf.yapflib import yapf_api
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure(config):
+    """What is tested is arithmetic, to the bit, in processes that are forked:
+    a GPU is there for the tests of it only, ``pytest -m gpu``."""
+    if config.option.markexpr != 'gpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+
 @pytest.fixture(scope='session', autouse=True)
 def texts_of_configs():
     """mmengine has a config's text formatted anew for every file that it

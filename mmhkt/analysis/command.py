@@ -10,6 +10,7 @@ from typing import (Callable, Iterable, Iterator, List, NamedTuple, Optional,
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -85,7 +86,7 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
     set_dataloader_defaults(cfg, ('val_dataloader', ))
     children = {}
     for name, path in given.checkpoints.items():
-        children[name] = build_network(cfg).eval()
+        children[name] = build_network(cfg).to(get_device()).eval()
         load_strictly(children[name], weights_of(read_checkpoint(path)), path)
     # Data sets and evaluators name transforms and metrics of their own
     # package, as a runner would find them.
@@ -103,6 +104,7 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
     image = child.data_preprocessor(next(iter(loader)), False)['inputs'][:1]
     parent = Parent.from_cfg(cfg.parent)
     parent.connect(child, ImageFormat.of(child, cfg))
+    parent.to(get_device())
     trunks = _trunks(child, parent, image)
     classes = list(meta.get('classes') or ())
     why = _other_classes(

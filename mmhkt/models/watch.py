@@ -1,6 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, Iterable, List, Sequence
 
 import torch
 from mmengine.dist import all_reduce, is_distributed
@@ -150,7 +150,7 @@ class Watch:
                     p.grad = None
             return
         written = _written(optimizer, parameters, finite.device)
-        self._before = [finite, written, [t.clone() for t in written.values()]]
+        self._before = [finite, written, _joined(written.values())]
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, *_) -> None:
@@ -158,9 +158,12 @@ class Watch:
             return
         finite, written, before = self._before
         self._before = []
-        known = zip(written.values(), before)
-        for tensor, old in known:
-            tensor.copy_(torch.where(finite, tensor, old))
+        for dtype, new in _joined(written.values()).items():
+            tensors = [t for t in written.values() if t.dtype == dtype]
+            kept = torch.where(finite, new, before[dtype])
+            parts = kept.split([t.numel() for t in tensors])
+            torch._foreach_copy_(
+                tensors, [part.view_as(t) for part, t in zip(parts, tensors)])
         # What this step has made begins at zero.
         parameters = [
             p for group in optimizer.param_groups for p in group['params']
@@ -174,6 +177,15 @@ class Watch:
     def reads(flag: Tensor) -> bool:
         """Whether the host has a value without waiting for it."""
         return flag.device.type == 'cpu'
+
+
+def _joined(tensors: Iterable[Tensor]) -> Dict[torch.dtype, Tensor]:
+    """All values in one row a dtype: a GPU does little with each launch
+    else."""
+    rows: Dict[torch.dtype, list] = {}
+    for tensor in tensors:
+        rows.setdefault(tensor.dtype, []).append(tensor.reshape(-1))
+    return {dtype: torch.cat(parts) for dtype, parts in rows.items()}
 
 
 def _written(optimizer: Optimizer, parameters: List[Tensor],

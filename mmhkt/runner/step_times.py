@@ -7,7 +7,6 @@ import tempfile
 import uuid
 from argparse import Namespace
 from contextlib import ExitStack
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -138,7 +137,7 @@ def of_one(runner, stack: ExitStack, features: Optional[Path],
     step = _step_of(runner, inheritance)
     endless = _endless(runner)
     batches = _some(endless)
-    context = step.keywords['optim_wrapper'].optim_context
+    context = runner.build_optim_wrapper(runner.optim_wrapper).optim_context
 
     def forward(parent: Parent) -> Callable[[dict], None]:
 
@@ -242,12 +241,20 @@ def _in_phase(name: str, number: int) -> str:
     return f'{name}{PHASE}{number}'
 
 
-def _step_of(runner, inheritance: Inheritance) -> partial:
-    """A whole training step of a child, with an optimiser of its own."""
+def _step_of(runner, inheritance: Inheritance) -> Callable[[dict], None]:
+    """A whole training step of a child, with an optimiser of its own, watched
+    as in a training."""
     runner.model, runner.inheritance = inheritance.child, inheritance
-    return partial(
-        inheritance.train().train_step,
-        optim_wrapper=runner.build_optim_wrapper(runner.optim_wrapper))
+    optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    watch = inheritance.train().watch
+    watch.guard(optim_wrapper.optimizer)
+
+    def step(batch: dict) -> None:
+        inheritance.train_step(batch, optim_wrapper)
+        watch.end_step(optim_wrapper.should_update())
+        watch.look()
+
+    return step
 
 
 def _endless(runner) -> Iterator[dict]:

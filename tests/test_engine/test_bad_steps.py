@@ -15,6 +15,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from sync_helpers import no_sync
 from test_methods.test_all_methods import ALL, OF_FLOW
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmhkt.comparison.records import state_of as state_of_run
 from mmhkt.models.watch import Diverged, Watch
@@ -281,3 +282,32 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
                     optimizer=dict(state={}, param_groups=[]))), file)
         with pytest.raises(ValueError, match=child):
             RUNNERS.build(cfg).train()
+
+
+class Operations(TorchDispatchMode):
+    """Counts them; on a GPU each is at least a launch."""
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('width', [8, 64])
+def test_what_it_costs_does_not_grow_with_the_weights(monkeypatch, width):
+    """Where the host does not wait, a step is some launches dearer, whatever
+    the number of its tensors."""
+    layers = [torch.nn.Parameter(torch.rand(3)) for _ in range(width)]
+    optimizer = torch.optim.SGD(layers, .1, .9, foreach=True)
+    watch, counts = Watch(), []
+    monkeypatch.setattr(watch, 'reads', lambda _: False)
+    for guarded in (False, True):
+        if guarded:
+            watch.guard(optimizer)
+        for _ in range(2):
+            for p in layers:
+                p.grad = torch.ones_like(p)
+            with Operations() as operations:
+                optimizer.step()
+        counts.append(operations.count)
+    assert counts[1] - counts[0] < 30, counts

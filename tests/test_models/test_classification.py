@@ -1,11 +1,13 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import pytest
 import torch
-from helpers import digits_config
+from helpers import CONFIGS, digits_config
 from mmpretrain.structures import DataSample
 
+from mmhkt.models import build_network, task_of
 from mmhkt.models.tasks.classification import check_sample
 from mmhkt.registry import RUNNERS
+from mmhkt.utils.config import load_config
 
 
 def sample(label, kind=torch.int64, **fields):
@@ -48,3 +50,15 @@ def test_training_says_which_image_has_it(tmp_path):
             match=r'of image \d+ is [789], .*but the net'
             'work has 7 classes'):
         RUNNERS.build(cfg).train()
+
+
+def test_labels_stay_on_their_device():
+    """mmpretrain makes CPU tensors of labels without a dimension."""
+    task = task_of(
+        build_network(load_config(CONFIGS / 'alone/resnet20_digits.py')))
+    for labels in (torch.tensor([3, 1]), torch.tensor([3, 1]).to('meta'),
+                   torch.tensor([3, 1], dtype=torch.int32)):
+        samples = task.samples(labels)
+        assert all(s.gt_label.device == labels.device for s in samples)
+        assert all(s.gt_label.dtype == torch.int64 for s in samples)
+        assert all(s.gt_label.shape == (1, ) for s in samples)

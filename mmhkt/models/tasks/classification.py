@@ -86,7 +86,11 @@ class Classification(Task):
         classes, float, (B, classes)."""
         if labels.is_floating_point():
             return [DataSample().set_gt_score(score) for score in labels]
-        return [DataSample().set_gt_label(label) for label in labels]
+        # Of a row of its own, else mmpretrain makes a new tensor, on the CPU.
+        return [
+            DataSample().set_gt_label(label)
+            for label in labels.long().view(-1, 1)
+        ]
 
     def check(self, training: bool) -> Optional[Callable[[dict], None]]:
         """See :func:`check_sample`; None of heads that do not say how many
