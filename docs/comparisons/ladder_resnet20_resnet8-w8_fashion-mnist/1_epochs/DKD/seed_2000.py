@@ -72,8 +72,6 @@ optim_wrapper = dict(
 param_scheduler = dict(
     by_epoch=False, eta_max=0.4, total_steps=469, type='OneCycleLR')
 parent = dict(
-    cache='work_dirs/features_fashion',
-    cache_dtype='bfloat16',
     checkpoint=
     'work_dirs/ladder_resnet20_resnet8-w8_fashion-mnist/parent/child.pth',
     config='mmhkt::alone/resnet20_10e_fashion-mnist.py',
