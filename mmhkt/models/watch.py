@@ -159,7 +159,9 @@ class Watch:
         finite, written, before = self._before
         self._before = []
         for dtype, new in _joined(written.values()).items():
-            tensors = [t for t in written.values() if t.dtype == dtype]
+            tensors = [
+                _as_stored(t) for t in written.values() if t.dtype == dtype
+            ]
             kept = torch.where(finite, new, before[dtype])
             parts = kept.split([t.numel() for t in tensors])
             torch._foreach_copy_(
@@ -184,8 +186,16 @@ def _joined(tensors: Iterable[Tensor]) -> Dict[torch.dtype, Tensor]:
     else."""
     rows: Dict[torch.dtype, list] = {}
     for tensor in tensors:
-        rows.setdefault(tensor.dtype, []).append(tensor.reshape(-1))
+        rows.setdefault(tensor.dtype, []).append(
+            _as_stored(tensor).reshape(-1))
     return {dtype: torch.cat(parts) for dtype, parts in rows.items()}
+
+
+def _as_stored(tensor: Tensor) -> Tensor:
+    """Its dimensions in the order of memory (channels may come last), so
+    that making a row of it copies nothing."""
+    return tensor.permute(
+        sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
 def _written(optimizer: Optimizer, parameters: List[Tensor],
