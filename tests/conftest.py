@@ -1,6 +1,7 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 import gc
 import os
+import re
 from pathlib import Path
 from unittest import mock
 
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def pytest_configure(config):
     """What is tested is arithmetic, to the bit, in processes that are forked:
     a GPU is there for the tests of it only, ``pytest -m gpu``."""
-    if config.option.markexpr != 'gpu':
+    if not re.search(r'(?<!not )\bgpu\b', config.option.markexpr):
         os.environ['CUDA_VISIBLE_DEVICES'] = ''
 
 

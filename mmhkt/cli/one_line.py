@@ -7,11 +7,13 @@ import dis
 import functools
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Iterator, List, Optional
 
 import mmhkt
+from mmhkt.prepare import RECIPES
 
 FLAG = '--traceback'
 # Where what we raise is raised.
@@ -54,11 +56,25 @@ def line_of(error: BaseException) -> Optional[str]:
     to anything that a user has done."""
     for one in _chain(error):
         if _raised_by_us(one.__traceback__):
-            return _message(one)
+            return _message(one) + _remedy(one)
     if isinstance(error, OSError) or any(
             text in str(error) for text in OF_THE_MACHINE):
-        return f'{type(error).__name__}: {_message(error)}'
+        return f'{type(error).__name__}: {_message(error)}' + _remedy(error)
     return None
+
+
+def _remedy(error: BaseException) -> str:
+    """What makes a file that is not there, if one of our commands does."""
+    if not isinstance(error, FileNotFoundError):
+        return ''
+    for name, recipe in RECIPES.items():
+        made = import_module(f'mmhkt.prepare.{recipe.module}')
+        folder = Path('data', recipe.target).parent
+        files = [recipe.target, *getattr(made, 'FILES', ())]
+        if any((folder / Path(file).name).as_posix() in str(error)
+               for file in files):
+            return f'; `mmhkt prepare {name}` makes it'
+    return ''
 
 
 def _message(error: BaseException) -> str:

@@ -75,10 +75,16 @@ def fold_norms(
 def _exactly(run: Callable[[], Tensor]) -> Tensor:
     """What it makes, without the ten bits of TF32, which a GPU takes for
     convolutions in float32: other weights are rounded differently."""
-    now = torch.backends.cudnn
-    with now.flags(now.enabled, now.benchmark, now.benchmark_limit,
-                   now.deterministic, allow_tf32=False):
+    cudnn = torch.backends.cudnn
+    # From torch 2.9 on, where the older name is refused beside the newer.
+    owner, name, exact = ((cudnn.conv, 'fp32_precision', 'ieee') if hasattr(
+        cudnn, 'conv') else (cudnn, 'allow_tf32', False))
+    before = getattr(owner, name)
+    setattr(owner, name, exact)
+    try:
         return run()
+    finally:
+        setattr(owner, name, before)
 
 
 @contextmanager

@@ -162,7 +162,8 @@ class Watch:
             tensors = [
                 _as_stored(t) for t in written.values() if t.dtype == dtype
             ]
-            kept = torch.where(finite, new, before[dtype])
+            # In place: three times all weights would be in memory else.
+            kept = torch.where(finite, new, before.pop(dtype), out=new)
             parts = kept.split([t.numel() for t in tensors])
             torch._foreach_copy_(
                 tensors, [part.view_as(t) for part, t in zip(parts, tensors)])

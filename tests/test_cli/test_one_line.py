@@ -26,6 +26,21 @@ def test_what_we_raise_is_a_line():
         error_of(read_checkpoint, 'gone.pth'))
 
 
+@pytest.mark.parametrize('path, name', [
+    ('data/fashion_mnist.npz', 'fashion-mnist'),
+    ('data/checkpoints/resnet20-12fca82f.th', 'cifar10-weights'),
+    ('data/camvid/train', 'camvid'),
+    ('data/other.npz', None),
+])
+def test_what_makes_a_file_that_is_not_there(path, name, tmp_path,
+                                             monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (open, read_checkpoint):
+        line = line_of(error_of(function, path))
+        assert line.count('mmhkt prepare') == (name is not None)
+        assert name is None or f'`mmhkt prepare {name}` makes it' in line
+
+
 def wraps():
     try:
         one_of('The thing', 'a', [])

@@ -285,7 +285,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 
 class Operations(TorchDispatchMode):
-    """Counts them; on a GPU each is at least a launch."""
+    """Counts what is dispatched."""
     count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -295,7 +295,7 @@ class Operations(TorchDispatchMode):
 
 @pytest.mark.parametrize('width', [8, 64])
 def test_what_it_costs_does_not_grow_with_the_weights(monkeypatch, width):
-    """Where the host does not wait, a step is some launches dearer, whatever
+    """Where the host does not wait, a step is some operations dearer, whatever
     the number of its tensors."""
     layers = [
         torch.nn.Parameter(

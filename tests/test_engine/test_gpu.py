@@ -20,7 +20,6 @@ from seg_helpers import tiny_config
 from torch import nn
 
 import mmhkt
-from mmhkt.models.watch import Watch
 from mmhkt.registry import RUNNERS
 
 pytestmark = [
@@ -91,12 +90,11 @@ class Poison(Hook):
 @pytest.mark.parametrize('wrapper', [DEFAULT, FLOAT16, BFLOAT16],
                          ids=['float32', 'float16', 'bfloat16'])
 def test_a_bad_batch(tmp_path, wrapper):
-    """It is skipped, counted and named; and the host did not wait for it."""
+    """It is skipped, counted and named."""
     cfg = digits_config(tmp_path)
     cfg.optim_wrapper.update(wrapper)
     cfg.custom_hooks = [dict(type=Poison)]
     runner = run(cfg)
-    assert not Watch.reads(torch.zeros((), device='cuda'))
     assert runner.message_hub.runtime_info['skipped']['skipped'] == 1
     assert 'the images' in next(tmp_path.glob('*/*.log')).read_text()
     # The norms' running statistics are no weights, and have seen it.
@@ -122,7 +120,8 @@ def test_a_step_that_is_skipped_leaves_no_trace(tmp_path, optimizer):
     def state():
         return [p.detach().clone() for p in model.child.parameters()] + [
             v.clone() for s in wrapper.optimizer.state.values()
-            for k, v in s.items() if torch.is_tensor(v) and k != 'step'
+            # A count that is on the host goes on.
+            for v in s.values() if torch.is_tensor(v) and v.is_cuda
         ]
 
     def step(batch):

@@ -129,3 +129,23 @@ def test_what_is_read_of_a_wrapper_stays():
     assert folded(network, keep={'0'}) == []
     assert torch.equal(network[0](image), before)
     assert folded(network) == ['1']
+
+
+@pytest.mark.parametrize('precision', ['tf32', 'ieee', None])
+def test_it_is_checked_with_all_digits(precision):
+    conv = torch.backends.cudnn.conv
+    network, image = lively(Whole()), torch.randn(2, 3, 16, 16)
+    before, seen = conv.fp32_precision, []
+
+    def run():
+        seen.append(conv.fp32_precision)
+        return network(image)
+
+    try:
+        if precision:
+            conv.fp32_precision = precision
+        now = conv.fp32_precision
+        assert fold_norms(network, run)
+        assert seen == ['ieee', 'ieee'] and conv.fp32_precision == now
+    finally:
+        conv.fp32_precision = before
