@@ -106,7 +106,8 @@ def test_gpus_take_turns(runs, launcher):
     assert seen == ['gpu 0\n', 'gpu 2\n', 'gpu 0\n', 'gpu 2\n']
 
 
-def test_failure_is_told_and_the_others_go_on(runs, launcher):
+def test_failure_is_told_and_the_others_go_on(runs, launcher, monkeypatch):
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     bad = runs[1]
     (bad.folder / 'fail').touch()
     first = launcher()
