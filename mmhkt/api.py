@@ -98,9 +98,8 @@ def inherit(child: Network,
     elder = None
     if any(m.needs_parent for m in methods):
         elder = _parent_of(parent, network)
-        if (isinstance(network, PlainClassifier)
-                and mean is None and _normalises(elder.network)
-                and not _normalises(network)):
+        if (isinstance(network, PlainClassifier) and mean is None
+                and _normalises(elder.network) and not _normalises(network)):
             raise ValueError(
                 'The parent takes images that are normalised its own way; '
                 'say by mean=[...], std=[...] (0 to 255, RGB) how those of '

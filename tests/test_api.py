@@ -197,8 +197,8 @@ def test_it_goes_on_where_it_was_saved(batch):
         return mmhkt.inherit(
             Plain(4), Plain(8), batch[0],
             dict(
-                type='mmhkt.KD',
-                schedule=[dict(knob='weights.distillation')]), 4)
+                type='mmhkt.KD', schedule=[dict(knob='weights.distillation')]),
+            4)
 
     loss, again = inherit(), inherit()
     with loss:

@@ -107,8 +107,7 @@ def look(given: Given, images: Optional[int] = None) -> Seen:
     parent.to(get_device())
     trunks = _trunks(child, parent, image)
     classes = list(meta.get('classes') or ())
-    why = _other_classes(
-        map(_class_count, trunks), classes, parent.classes)
+    why = _other_classes(map(_class_count, trunks), classes, parent.classes)
     if why:
         Console().print(f'The parent is not scored: {why}', soft_wrap=True)
     with progress(len(order.positions)) as tell:
@@ -231,7 +230,7 @@ def _trunks(child: nn.Module, parent: Parent,
     return [
         Trunk(Dissection(network, shown, role,
                          task_of(network).backbone))
-        for network, shown, role in (
-            (child, image, 'child'),
-            (parent.network, parent.images(image), 'parent'))
+        for network, shown, role in ((child, image, 'child'),
+                                     (parent.network, parent.images(image),
+                                      'parent'))
     ]

@@ -210,8 +210,8 @@ class _Reader:
         """The features, as large in each pass: maps at so many positions,
         the mean of tokens that lie on no grid."""
         return [
-            _sampled(_channels_last(x), *grid) if grid else
-            x.mean(1) if x.dim() == 3 else x
+            _sampled(_channels_last(x), *grid)
+            if grid else x.mean(1) if x.dim() == 3 else x
             for x, grid in zip(self.features, self._grids)
         ]
 

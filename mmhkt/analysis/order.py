@@ -92,9 +92,7 @@ def _infos(dataset) -> List[dict]:
     if not isinstance(dataset, BaseDataset):
         return []
     # Its own method may read the image.
-    return [
-        BaseDataset.get_data_info(dataset, i) for i in range(len(dataset))
-    ]
+    return [BaseDataset.get_data_info(dataset, i) for i in range(len(dataset))]
 
 
 def _volumes(infos: Sequence[dict]) -> Dict[str, List[Tuple[int, dict]]]:
@@ -141,8 +139,8 @@ def _folds(count: int, infos: Sequence[dict]) -> Tuple[np.ndarray, str]:
         # From class to class the next block is the first one: classes of one
         # image would all be fitted on else.
         blocks[places] = i + np.arange(len(places)) * BLOCKS // len(places)
-    return _turn(blocks), 'blocks of consecutive images' + (
-        ' of each class' if known else '')
+    return _turn(blocks), 'blocks of consecutive images' + (' of each class'
+                                                            if known else '')
 
 
 def _turn(numbers: np.ndarray) -> np.ndarray:

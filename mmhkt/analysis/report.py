@@ -109,8 +109,8 @@ def unknown_texts(summary: dict) -> List[str]:
     """Why there are figures that are not known."""
 
     def lacks(values) -> bool:
-        return any(map(lacks, values)) if isinstance(
-            values, list) else values is None
+        return any(map(lacks, values)) if isinstance(values,
+                                                     list) else values is None
 
     texts = []
     if lacks(list(summary['cka'].values())):

@@ -146,8 +146,8 @@ def _add_changes(summary: dict, values: dict, given: Given, compare,
         return
     alone = values[given.reference]
     # Volumes, and pairs some of which have no flow, are counted as they are.
-    if positions is None or len(positions) != len(alone) or (
-            summary['noun'] == 'volumes'):
+    if positions is None or len(positions) != len(alone) or (summary['noun']
+                                                             == 'volumes'):
         positions = np.arange(len(alone))
     for name in given.inherited:
         changes = compare(values[name], alone, values.get(PARENT))

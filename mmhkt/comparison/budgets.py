@@ -146,7 +146,8 @@ def _scale_hook(node: Any, factor: float) -> Any:
     if not isinstance(node, dict):
         return node
     return {
-        key: scale(value, factor) if STEPS.fullmatch(str(key))
+        key:
+        scale(value, factor) if STEPS.fullmatch(str(key))
         and type(value) is int and value > 0 else _scale_hook(value, factor)
         for key, value in node.items()
     }

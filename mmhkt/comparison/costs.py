@@ -139,15 +139,14 @@ def known_costs(plan: Plan) -> dict:
     if kept.get('settings') != _settings(plan.entries[0]):
         return dict(medians={}, totals={}, methods={})
     methods = kept['methods']
-    changed = {
-        e.name
-        for e in plan.entries if methods.get(e.name) != _text(e)
-    }
+    changed = {e.name for e in plan.entries if methods.get(e.name) != _text(e)}
     return {
         **kept,
         **{
-            key: {k: v
-                  for k, v in kept[key].items() if k not in changed}
+            key: {
+                k: v
+                for k, v in kept[key].items() if k not in changed
+            }
             for key in ('medians', 'totals', 'methods')
         }
     }

@@ -135,8 +135,9 @@ def check_comparable(entries: Sequence[Entry]) -> None:
         for name, what in COMPARED.items():
             wrong = [
                 key for key in _different(first, entry, name)
-                if key.split('.')[1:2] not in ([k] for k in HARMLESS)
-                and key != 'val_dataloader.batch_size'
+                if key.split('.')[1:2] not in (
+                    [k]
+                    for k in HARMLESS) and key != 'val_dataloader.batch_size'
             ]
             if wrong:
                 raise ConfigError(

@@ -9,6 +9,7 @@ from .costs import EQUAL, SLACK, length_for, seconds_of
 from .entries import Entry
 from .plan import Plan
 
+
 def rungs_of(plan: Plan, costs: Optional[dict]) -> List[Plan]:
     """A comparison for each budget, each with a folder and a report of its
     own.

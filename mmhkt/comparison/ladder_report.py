@@ -80,9 +80,8 @@ def ladder_of(title: str, summaries: Sequence[dict], folders: List[str],
         subject=views[0].subject.split(';')[0] + '.',
         metric=done[0]['metric'],
         unit=done[0]['unit'],
-        reference=next(
-            (summary['reference'] for summary in done if summary['reference']),
-            None),
+        reference=next((summary['reference']
+                        for summary in done if summary['reference']), None),
         seeds=done[0]['seeds'],
         budgets=[
             dict(
@@ -150,8 +149,8 @@ def _warnings(views: List[View], lengths: Sequence[int]) -> List[str]:
         for warning in view.warnings:
             at.setdefault(warning, []).append(where)
     warnings = [
-        warning if len(where) == len(views) else
-        f'At {" and ".join(where)}: {warning}'
+        warning
+        if len(where) == len(views) else f'At {" and ".join(where)}: {warning}'
         for warning, where in at.items()
     ]
     parents = {

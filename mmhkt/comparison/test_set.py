@@ -53,8 +53,8 @@ def add_test_set(plan: Plan, methods: List[dict], metric: str) -> List[str]:
         return []
     return [
         f'{method["label"]}, seed {run["seed"]}' for method in methods
-        for run in method['runs'] if _scored(run)
-        and run['seed'] not in values[method['name']]
+        for run in method['runs']
+        if _scored(run) and run['seed'] not in values[method['name']]
     ]
 
 

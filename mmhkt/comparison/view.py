@@ -320,13 +320,12 @@ class View:
                 'the runs kept no scores of images by this metric.')
         if tested:
             both = 'the larger one of both tests' if images else 'the t-test'
-            note = (
-                f'p: {both} that the difference is zero, two-sided, '
-                f'adjusted for {_count(len(differences), "method")} by '
-                f'Holm. Better or worse (better: bold): p is below '
-                f'{1 - CONFIDENCE:.2f}, so that a {self.part} without any '
-                'effect has a single such claim in one case of twenty at '
-                'most.')
+            note = (f'p: {both} that the difference is zero, two-sided, '
+                    f'adjusted for {_count(len(differences), "method")} by '
+                    f'Holm. Better or worse (better: bold): p is below '
+                    f'{1 - CONFIDENCE:.2f}, so that a {self.part} without any '
+                    'effect has a single such claim in one case of twenty at '
+                    'most.')
             if self.summary.get('left_out'):
                 note += (' For what was left out (' +
                          ', '.join(self.summary['left_out']) +

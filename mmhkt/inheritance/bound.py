@@ -48,7 +48,7 @@ def bound_gradients(parameters: Sequence[nn.Parameter],
 
 
 def _norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    widest = torch.float64 if any(
-        t.dtype == torch.float64 for t in tensors) else torch.float32
+    widest = torch.float64 if any(t.dtype == torch.float64
+                                  for t in tensors) else torch.float32
     norms = torch._foreach_norm(list(tensors), dtype=widest)
     return torch.linalg.vector_norm(torch.stack(norms))

@@ -138,9 +138,11 @@ def watched_checkpoints(regions: Sequence[Regions]) -> Iterator:
             **kwargs)
 
     # Under whatever name it was imported.
-    holders = [(module, name) for module in list(sys.modules.values())
-               for name, value in list(getattr(module, '__dict__', {}).items())
-               if value is original]
+    holders = [
+        (module, name) for module in list(sys.modules.values())
+        for name, value in list(getattr(module, '__dict__', {}).items())
+        if value is original
+    ]
     for module, name in holders:
         setattr(module, name, checkpoint)
     try:

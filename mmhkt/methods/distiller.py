@@ -225,8 +225,7 @@ class LogitDistiller(Distiller):
         Two logits are not: all that would be left of them is which one is
         larger, of which there is no gradient.
         """
-        if (self.standardise and not self.independent
-                and logits.shape[1] > 2):
+        if (self.standardise and not self.independent and logits.shape[1] > 2):
             logits = standardised(logits)
         return logits / self.temperature
 

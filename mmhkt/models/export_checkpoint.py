@@ -61,8 +61,8 @@ def as_onnx(args: Namespace, cfg: Config, network, dataset_meta: dict) -> str:
     """Write ONNX, check it, and show what the child costs."""
     onnx.check_installed()
     images = (
-        samples(cfg, network)
-        if args.shape is None else random_images(network, 4, args.shape))
+        samples(cfg, network) if args.shape is None else random_images(
+            network, 4, args.shape))
     path = onnx.export_onnx(
         network,
         Path(args.out),

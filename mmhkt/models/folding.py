@@ -77,8 +77,9 @@ def _exactly(run: Callable[[], Tensor]) -> Tensor:
     convolutions in float32: other weights are rounded differently."""
     cudnn = torch.backends.cudnn
     # From torch 2.9 on, where the older name is refused beside the newer.
-    owner, name, exact = ((cudnn.conv, 'fp32_precision', 'ieee') if hasattr(
-        cudnn, 'conv') else (cudnn, 'allow_tf32', False))
+    owner, name, exact = ((cudnn.conv, 'fp32_precision',
+                           'ieee') if hasattr(cudnn, 'conv') else
+                          (cudnn, 'allow_tf32', False))
     before = getattr(owner, name)
     setattr(owner, name, exact)
     try:

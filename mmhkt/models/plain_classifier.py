@@ -113,8 +113,7 @@ def made(cfg: dict) -> nn.Module:
     return make(**settings)
 
 
-def _without_model(classifier: nn.Module, state: dict, prefix: str,
-                   _) -> None:
+def _without_model(classifier: nn.Module, state: dict, prefix: str, _) -> None:
     """The keys of the network, as it has them itself."""
     for key in list(state):
         value = state.pop(key)  # all, so that their order stays
@@ -126,8 +125,9 @@ def _without_model(classifier: nn.Module, state: dict, prefix: str,
 def _with_model(classifier: nn.Module, state: dict, prefix: str,
                 *unused) -> None:
     """The reverse; what else the classifier has is not the network's."""
-    others = tuple(f'{prefix}{name}.' for name, _ in
-                   classifier.named_children() if name != 'model')
+    others = tuple(f'{prefix}{name}.'
+                   for name, _ in classifier.named_children()
+                   if name != 'model')
     for key in list(state):
         value = state.pop(key)
         if key.startswith(prefix) and not key.startswith(others):

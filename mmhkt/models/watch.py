@@ -187,8 +187,8 @@ def _joined(tensors: Iterable[Tensor]) -> Dict[torch.dtype, Tensor]:
     else."""
     rows: Dict[torch.dtype, list] = {}
     for tensor in tensors:
-        rows.setdefault(tensor.dtype, []).append(
-            _as_stored(tensor).reshape(-1))
+        rows.setdefault(tensor.dtype,
+                        []).append(_as_stored(tensor).reshape(-1))
     return {dtype: torch.cat(parts) for dtype, parts in rows.items()}
 
 

@@ -72,7 +72,8 @@ def check_arrays(path: Path, counts: Dict[str, int]) -> None:
     """
     lengths = {
         f'{split}_{kind}': count
-        for split, count in counts.items() for kind in ('images', 'labels')
+        for split, count in counts.items()
+        for kind in ('images', 'labels')
     }
     try:
         arrays = read_arrays(path, list(lengths), optional=())

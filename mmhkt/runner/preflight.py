@@ -124,5 +124,4 @@ def check_hooks(default: Optional[dict],
         if inspect.isclass(found):
             # Annotations of others may say less than they take: Tuple[int].
             ours = found.__module__.partition('.')[0] == 'mmhkt'
-            check(
-                found, settings, f'{where}: {name_of(found)}', values=ours)
+            check(found, settings, f'{where}: {name_of(found)}', values=ours)

@@ -285,9 +285,7 @@ def test_segmentation_by_class(tmp_path):
 def test_a_segmentor_of_other_classes_is_not_scored(tmp_path, capsys):
     """It has no names of them; VolumeDice would not even take its labels."""
     cfg = tiny_config(
-        tmp_path,
-        'mmhkt.HKT',
-        parent=tiny_model(stride=8, width=8, classes=6))
+        tmp_path, 'mmhkt.HKT', parent=tiny_model(stride=8, width=8, classes=6))
     given = untrained(cfg, tmp_path)
     seen = look(given)
     assert 'not scored: it has another number' in capsys.readouterr().out
@@ -312,8 +310,8 @@ def volumes_config(folder):
     cfg.val_evaluator = dict(type='mmhkt.VolumeDice')
     dataset = cfg.val_dataloader.dataset
     dataset.type = Slices
-    dataset.pipeline[-1].meta_keys = ('volume', 'slice', 'slices',
-                                      'ori_shape', 'img_shape')
+    dataset.pipeline[-1].meta_keys = ('volume', 'slice', 'slices', 'ori_shape',
+                                      'img_shape')
     return cfg
 
 
@@ -401,13 +399,10 @@ def pair_of(model, parent):
 def classifier(backbone, channels, **neck):
     return dict(
         type='mmpretrain.ImageClassifier',
-        data_preprocessor=dict(
-            num_classes=4, mean=[128.] * 3, std=[64.] * 3),
+        data_preprocessor=dict(num_classes=4, mean=[128.] * 3, std=[64.] * 3),
         backbone=backbone,
-        neck=[
-            *neck.values(),
-            dict(type='mmpretrain.GlobalAveragePooling')
-        ],
+        neck=[*neck.values(),
+              dict(type='mmpretrain.GlobalAveragePooling')],
         head=dict(
             type='mmpretrain.LinearClsHead',
             num_classes=4,
@@ -424,8 +419,7 @@ SMALL = classifier(
 TRANSFORMER = classifier(
     dict(
         type='mmpretrain.SwinTransformer',
-        arch=dict(
-            embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+        arch=dict(embed_dims=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
         img_size=64,
         window_size=2), 64)
 BRANCHES = classifier(
@@ -471,8 +465,7 @@ def test_a_set_in_the_order_of_its_classes():
     samples = by_class()
     cka, scores = {}, {}
     for size in (1, 24, len(samples)):
-        given = DataLoader(
-            samples, batch_size=size, collate_fn=pseudo_collate)
+        given = DataLoader(samples, batch_size=size, collate_fn=pseudo_collate)
         loader, order = shuffled(given)
         found = observe({'child': child}, parent, loader, STAGES, order=order)
         cka[size], scores[size] = found.cka['child'], found.scores['child']
@@ -509,9 +502,11 @@ class Odd(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.last, self.both, self.tokens = (Hand(*how) for how in (
-            (lambda x: x.movedim(1, -1), ), (lambda x: [x, 2 * x], ),
-            (lambda x: (x.flatten(2).transpose(1, 2), (4, 6)), )))
+        self.last, self.both, self.tokens = (
+            Hand(*how)
+            for how in ((lambda x: x.movedim(1, -1), ),
+                        (lambda x: [x, 2 * x], ),
+                        (lambda x: (x.flatten(2).transpose(1, 2), (4, 6)), )))
         self.weight = nn.Parameter(torch.ones(()))
 
     def forward(self, images, samples=None, mode='tensor'):
@@ -565,8 +560,8 @@ def test_the_best_of_several_children():
         scores[name] = .1 + .8 * np.eye(2)[predicted]
     found = Observation([('a', 'b')], scores=scores, labels=labels, images=400)
     several, *single = (
-        summarise(found, ['x', 'y'],
-                  Given(None, dict.fromkeys(these), 'alone'))
+        summarise(found, ['x', 'y'], Given(None, dict.fromkeys(these),
+                                           'alone'))
         for these in (names, *([name, 'alone'] for name in names[:-1])))
     changes = several['changes']
     raw = [one['changes'][name]['p'] for one, name in zip(single, names)]
@@ -601,10 +596,9 @@ def test_images_by_their_place_in_the_set(trained):
     assert positions[-1] > 24
     assert (every.found.labels[positions] == some.found.labels).all()
     changes = [
-        set(changes['won_samples'] + changes['lost_samples'])
-        for changes in (summarise(seen.found, seen.classes,
-                                  given)['changes']['child']
-                        for seen in (every, some))
+        set(changes['won_samples'] + changes['lost_samples']) for changes in (
+            summarise(seen.found, seen.classes, given)['changes']['child']
+            for seen in (every, some))
     ]
     assert changes[1] == changes[0] & set(positions.tolist())
     assert changes[1]

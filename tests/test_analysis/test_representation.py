@@ -104,8 +104,8 @@ def test_cka_weighs_batches_by_their_images():
         sums += weight * np.array(
             [hsic(k, other), hsic(k, k),
              hsic(other, other)])
-    assert found.compute().item() == pytest.approx(
-        sums[0] / np.sqrt(sums[1] * sums[2]))
+    assert found.compute().item() == pytest.approx(sums[0] /
+                                                   np.sqrt(sums[1] * sums[2]))
 
 
 def with_one(a):
@@ -140,8 +140,7 @@ def test_explained_variance_as_numpy_has_it(positions):
         return ((z - with_one(x) @ weights)**2).sum()
 
     fit, choose, held = map(rows, range(3))
-    best = min(
-        RIDGES, key=lambda r: error(ridge_regression(*fit, r), *choose))
+    best = min(RIDGES, key=lambda r: error(ridge_regression(*fit, r), *choose))
     weights = ridge_regression(
         *(np.concatenate(pair) for pair in zip(fit, choose)), best)
     expected = 1 - error(weights, *held) / (

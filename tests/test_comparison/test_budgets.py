@@ -216,8 +216,7 @@ def test_several_cycles_end_with_the_last():
         found = scaled(cfg, after).param_scheduler
         assert sum(found.periods) == after
         assert max(found.periods) - min(found.periods) <= 1
-    cycle = dict(
-        type='CosineRestartLR', periods=[305], begin=5, eta_min=0)
+    cycle = dict(type='CosineRestartLR', periods=[305], begin=5, eta_min=0)
     cfg = Config(dict(train_cfg=dict(max_epochs=310), param_scheduler=cycle))
     found = scaled(cfg, 31).param_scheduler
     assert found.begin + sum(found.periods) == 31
@@ -235,8 +234,7 @@ def test_what_hooks_do_at_some_step():
                         dict(
                             action_epoch=290,
                             pipeline=[
-                                dict(
-                                    type='X', max_iters=9, scale=(640, 640))
+                                dict(type='X', max_iters=9, scale=(640, 640))
                             ])
                     ])
             ]))

@@ -142,6 +142,7 @@ def test_a_report_of_what_is_known(compare, tmp_path):
 
 
 def test_costs_that_are_needed_first(compare, tmp_path, monkeypatch):
+
     def fail(*_):
         raise costs.CostsError('out of memory')
 

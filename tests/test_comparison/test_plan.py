@@ -7,12 +7,11 @@ from mmengine.config import Config
 
 from mmhkt.comparison.entries import other_recipes
 from mmhkt.comparison.metrics import higher_is_better, metric_of
-from mmhkt.comparison.plan import (check_parents, comparison_fields, make_plan)
+from mmhkt.comparison.plan import check_parents, comparison_fields, make_plan
 from mmhkt.comparison.run_configs import write_configs
 from mmhkt.registry import METHODS
 from mmhkt.utils.config import ConfigError, plain
-from mmhkt.utils.settings import SettingError
-from mmhkt.utils.settings import settings_of
+from mmhkt.utils.settings import SettingError, settings_of
 
 DIGITS = CONFIGS / 'hkt/hkt_resnet20_resnet8-narrow_digits.py'
 
@@ -123,9 +122,10 @@ def test_rule_alone_leaves_the_metric_as_it_was(config):
 
 
 def test_a_metric_that_is_known_needs_no_rule(config):
-    path = config("methods=['mmhkt.HKT'], metric='EPE'",
-                  "val_evaluator = dict(type='mmhkt.EndPointError')\n"
-                  "default_hooks = dict(checkpoint=dict(save_best=None))\n")
+    path = config(
+        "methods=['mmhkt.HKT'], metric='EPE'",
+        "val_evaluator = dict(type='mmhkt.EndPointError')\n"
+        "default_hooks = dict(checkpoint=dict(save_best=None))\n")
     plan, _ = planned(path)
     assert (plan.metric, plan.rule) == ('EPE', 'less')
 
@@ -222,9 +222,8 @@ def test_another_recipe_is_said(tmp_path):
     entries = make_plan(paths).entries
     found = other_recipes(entries)
     assert list(found) == ['tuned']
-    assert {'custom_hooks.0.type', 'optim_wrapper.optimizer.lr'} <= {
-        *found['tuned']
-    }
+    assert {'custom_hooks.0.type',
+            'optim_wrapper.optimizer.lr'} <= {*found['tuned']}
     assert other_recipes(entries[:1]) == {}
 
 

@@ -294,18 +294,18 @@ def test_another_recipe_stands_above_the_table(plan):
     for entry, lr in zip(plan.entries, (0.1, 0.7)):
         entry.cfg.optim_wrapper = dict(optimizer=dict(lr=lr))
     write(plan, *[record({20: 1})] * len(plan.runs))
-    warning, = (w for w in View(add_statistics(summarise(plan, '', None)))
-                .warnings if 'recipe' in w)
+    warning, = (
+        w for w in View(add_statistics(summarise(plan, '', None))).warnings
+        if 'recipe' in w)
     assert warning.startswith('HKT + KD was trained by another recipe than '
                               'Alone: optim_wrapper.optimizer.lr. ')
 
 
 def test_how_long_steps_took(plan):
     """By the mean where it is known: steps may be of several kinds."""
-    write(plan, record({20: 1}, step=1., mean_step=2.),
-          record({20: 1}, step=1.))
-    runs = [run for m in summarise(plan, '', None)['methods']
-            for run in m['runs']]
-    assert sorted(run['seconds'] for run in runs if run['seconds']) == [
-        20, 40
+    write(plan, record({20: 1}, step=1., mean_step=2.), record({20: 1},
+                                                               step=1.))
+    runs = [
+        run for m in summarise(plan, '', None)['methods'] for run in m['runs']
     ]
+    assert sorted(run['seconds'] for run in runs if run['seconds']) == [20, 40]

@@ -78,8 +78,8 @@ def test_runs_that_kept_nothing_of_their_images_are_named(
     assert add_test_set(plan, methods, 'top1') == ['b, seed 0']
     # Without the only image that counts there is no score to leave out of.
     run = methods[0]['runs'][2]
-    sums = ImageSums(
-        np.ones((50, 1)), np.eye(50, 1), 100.)  # of one image alone
+    sums = ImageSums(np.ones((50, 1)), np.eye(50, 1),
+                     100.)  # of one image alone
     run['last'] = sums.score()
     scores = ImageScores(8, 't', dict(top1=sums))
     scores.save(tmp_path / run['folder'] / IMAGES)

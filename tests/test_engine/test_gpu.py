@@ -87,8 +87,9 @@ class Poison(Hook):
             own.std.copy_(self.std)
 
 
-@pytest.mark.parametrize('wrapper', [DEFAULT, FLOAT16, BFLOAT16],
-                         ids=['float32', 'float16', 'bfloat16'])
+@pytest.mark.parametrize(
+    'wrapper', [DEFAULT, FLOAT16, BFLOAT16],
+    ids=['float32', 'float16', 'bfloat16'])
 def test_a_bad_batch(tmp_path, wrapper):
     """It is skipped, counted and named."""
     cfg = digits_config(tmp_path)
@@ -147,7 +148,8 @@ def test_compiled(tmp_path):
         losses_of(
             run(
                 digits_config(
-                    tmp_path / str(on), compile=on,
+                    tmp_path / str(on),
+                    compile=on,
                     **{'default_hooks.logger.interval': 1})))
         for on in (False, True))
     assert compiled == pytest.approx(plain, rel=0.02)
@@ -221,8 +223,8 @@ def test_in_python():
         assert child.stem.weight.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('wrapper', [DEFAULT, FLOAT16],
-                         ids=['float32', 'float16'])
+@pytest.mark.parametrize(
+    'wrapper', [DEFAULT, FLOAT16], ids=['float32', 'float16'])
 def test_segmentation(tmp_path, wrapper):
     cfg = tiny_config(tmp_path, 'mmhkt.HKT')
     cfg.optim_wrapper.update(wrapper)
@@ -230,8 +232,8 @@ def test_segmentation(tmp_path, wrapper):
     assert next(runner.model.parameters()).is_cuda and is_finite(runner)
 
 
-@pytest.mark.parametrize('wrapper', [DEFAULT, BFLOAT16],
-                         ids=['float32', 'bfloat16'])
+@pytest.mark.parametrize(
+    'wrapper', [DEFAULT, BFLOAT16], ids=['float32', 'bfloat16'])
 def test_flow(tmp_path, wrapper):
     cfg = flow_config(tmp_path, 'mmhkt.HKT')
     cfg.optim_wrapper.update(wrapper)

@@ -19,8 +19,9 @@ def test_order(own, others, order):
 def test_names_that_two_classes_have():
     twice = Classes(('cat', 'crane', 'Crane', 'owl'))
     assert twice.order_in(twice) is None
-    for own, other in ((twice, Classes(('owl', 'crane', 'cat', 'crane'))),
-                       (Classes(('cat', 'crane', 'emu', 'owl')), twice)):
+    for own, other in ((twice, Classes(
+        ('owl', 'crane', 'cat', 'crane'))), (Classes(
+            ('cat', 'crane', 'emu', 'owl')), twice)):
         with pytest.raises(ValueError, match='Two classes are called "crane"'):
             own.order_in(other)
 

@@ -125,8 +125,8 @@ def test_modules_of_equal_weights_are_other_networks(tmp_path):
     first, last = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
 
     def folder(activation):
-        module = nn.Sequential(first, activation,
-                               nn.AdaptiveAvgPool2d(1), nn.Flatten(), last)
+        module = nn.Sequential(first, activation, nn.AdaptiveAvgPool2d(1),
+                               nn.Flatten(), last)
         parent = Parent(module=module, cache=str(tmp_path))
         return parent.feature_cache().folder
 

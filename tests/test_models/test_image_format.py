@@ -102,7 +102,8 @@ def test_without_filters_the_image_itself_tells_its_channels():
     colour = torch.rand(1, 3, 2, 2)
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (MEAN, STD))
     torch.testing.assert_close(
-        found(colour), colour.flip(1) * std.flip(0) + mean.flip(0))
+        found(colour),
+        colour.flip(1) * std.flip(0) + mean.flip(0))
     grey = colour[:, :1]
     torch.testing.assert_close(found(grey), found(grey.repeat(1, 3, 1, 1)))
 

@@ -183,9 +183,8 @@ PAIR = [_Network('child'), _Network('parent')]
         st.lists(
             st.fixed_dictionaries(
                 dict(
-                    child=WORDS | st.sampled_from([
-                        'backbone.0', 'backbone.1@in', 'backbone.-1', '0.0'
-                    ]),
+                    child=WORDS | st.sampled_from(
+                        ['backbone.0', 'backbone.1@in', 'backbone.-1', '0.0']),
                     parent=WORDS | st.just('backbone.0'))),
             max_size=3)))
 @example([dict(child='head', parent='head@in')])

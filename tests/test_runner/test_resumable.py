@@ -37,7 +37,9 @@ def test_where_the_checkpoint_hook_writes_them(tmp_path):
     assert names(
         run,
         out_dir=str(tmp_path / 'elsewhere'),
-        filename_tmpl='model_{:05d}.pth') == ['model_00012.pth', 'epoch_1.pth']
+        filename_tmpl='model_{:05d}.pth') == [
+            'model_00012.pth', 'epoch_1.pth'
+        ]
 
 
 def test_an_interrupted_training_says_where_it_goes_on(tmp_path):

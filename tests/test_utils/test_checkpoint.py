@@ -330,11 +330,13 @@ def test_addresses_that_end_alike_are_two_files(tmp_path, monkeypatch):
     assert found == [ord('a'), ord('b')]
 
 
-@pytest.mark.parametrize('damage', [
-    lambda whole: whole[:len(whole) // 2],
-    # one bit of the tensor
-    lambda whole: whole.replace(b'\x07' * 8, b'\x07' * 7 + b'\x06'),
-])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda whole: whole[:len(whole) // 2],
+        # one bit of the tensor
+        lambda whole: whole.replace(b'\x07' * 8, b'\x07' * 7 + b'\x06'),
+    ])
 def test_a_download_that_is_damaged_is_fetched_anew(tmp_path, monkeypatch,
                                                     damage):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))

@@ -196,8 +196,8 @@ def _is_fixed(transform, before: Sequence, dataset) -> bool:
             with private_randomness(seed):
                 results = Compose(before)(dataset.get_data_info(i))
                 state = _drawn()
-                made.append(torch.as_tensor(np.asarray(
-                    transform(results)['img'])))
+                made.append(
+                    torch.as_tensor(np.asarray(transform(results)['img'])))
                 if _drawn() != state:
                     return False
         # One may draw from a generator of its own.

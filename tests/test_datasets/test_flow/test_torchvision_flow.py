@@ -122,8 +122,8 @@ def test_sintel(sintel):
         }
         assert pair['subset'] == 'Sintel-clean'
     # The same ones in both passes
-    assert [pair['scene'] for pair in both
-            ] == 2 * (2 * ['alley_1'] + 2 * ['ambush_2'])
+    assert [pair['scene']
+            for pair in both] == 2 * (2 * ['alley_1'] + 2 * ['ambush_2'])
 
 
 def test_kitti(kitti):
