@@ -7,7 +7,6 @@ import dis
 import functools
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Callable, Iterator, List, Optional
@@ -68,11 +67,7 @@ def _remedy(error: BaseException) -> str:
     if not isinstance(error, FileNotFoundError):
         return ''
     for name, recipe in RECIPES.items():
-        made = import_module(f'mmhkt.prepare.{recipe.module}')
-        folder = Path('data', recipe.target).parent
-        files = [recipe.target, *getattr(made, 'FILES', ())]
-        if any((folder / Path(file).name).as_posix() in str(error)
-               for file in files):
+        if recipe.makes(str(error)):
             return f'; `mmhkt prepare {name}` makes it'
     return ''
 

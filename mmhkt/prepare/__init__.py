@@ -1,5 +1,6 @@
 # Copyright (c) mmhkt authors. All rights reserved.
 """Makes the data files and fetches the weights that the configs name."""
+import re
 from typing import NamedTuple
 
 
@@ -15,10 +16,18 @@ class Recipe(NamedTuple):
             whose ``is_there`` looks whether that was done.
         target (str): What it makes in the folder of data.
         text (str): What it is.
+        others (str): What it makes beside that there, as a regular
+            expression. Defaults to ``''``, nothing.
     """
     module: str
     target: str
     text: str
+    others: str = ''
+
+    def makes(self, text: str) -> bool:
+        """Whether a text names something of ``data/`` that it makes."""
+        names = '|'.join(filter(None, [re.escape(self.target), self.others]))
+        return re.search(rf'\bdata/(?:{names})(?![\w-])', text) is not None
 
 
 RECIPES = {
@@ -36,7 +45,8 @@ RECIPES = {
     Recipe('flow', 'KittiFlow', 'KITTI 2015 (1.7 GB)'),
     'cifar10-weights':
     Recipe('weights', 'checkpoints/resnet56-4bfd9763.th',
-           'ResNet-20, 32, 44 and 56 for CIFAR-10'),
+           'ResNet-20, 32, 44 and 56 for CIFAR-10',
+           r'checkpoints/resnet(20|32|44)-\w{8}\.th'),
 }
 
 __all__ = ['PrepareError', 'RECIPES', 'Recipe']

@@ -26,12 +26,19 @@ def test_what_we_raise_is_a_line():
         error_of(read_checkpoint, 'gone.pth'))
 
 
-@pytest.mark.parametrize('path, name', [
-    ('data/fashion_mnist.npz', 'fashion-mnist'),
-    ('data/checkpoints/resnet20-12fca82f.th', 'cifar10-weights'),
-    ('data/camvid/train', 'camvid'),
-    ('data/other.npz', None),
-])
+@pytest.mark.parametrize(
+    'path, name',
+    [
+        ('data/fashion_mnist.npz', 'fashion-mnist'),
+        ('data/checkpoints/resnet20-12fca82f.th', 'cifar10-weights'),
+        ('data/camvid/train', 'camvid'),
+        ('data/checkpoints/resnet56-4bfd9763.th', 'cifar10-weights'),
+        # What others call their own.
+        ('data/other.npz', None),
+        ('data/train_images/1.png', None),
+        ('data/camvid_720p/train', None),
+        ('mydata/cifar10.npz', None),
+    ])
 def test_what_makes_a_file_that_is_not_there(path, name, tmp_path,
                                              monkeypatch):
     monkeypatch.chdir(tmp_path)
